@@ -1,0 +1,57 @@
+"""`AppSettings` is exactly `args:` of serve_config.yaml: *what* is asked of each part.
+
+*Where and how many* (replicas, GPUs, batch sizes) is `deployments:` of the same file, in Ray's own words. Secrets and
+roots come from the environment (`Roots`). There is no third place.
+"""
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from configs.base import Settings
+from configs.engines import EngineSettings
+from configs.pipeline import PipelineSettings
+
+
+class JobSettings(Settings):
+    lease_s: float = Field(10.0, gt=0, description="a Driver silent for so long has lost its job to the next claimant")
+    renew_s: float = Field(1.0, gt=0)
+    tick_s: float = Field(0.5, gt=0, description="how often Ingress polls the store for its streams and tokens")
+    heartbeat_s: float = Field(2.0, gt=0, description="a stream says something at least this often")
+    attempts: int = Field(3, ge=1, description="claims of one job before it is given up")
+
+
+class IngressSettings(Settings):
+    max_upload_bytes: int = Field(2 * 1024**3, gt=0)
+    detect_timeout_s: float = Field(55.0, gt=0)
+
+
+class AppSettings(Settings):
+    engines: EngineSettings = EngineSettings()
+    pipeline: PipelineSettings = PipelineSettings()
+    jobs: JobSettings = JobSettings()
+    ingress: IngressSettings = IngressSettings()
+
+
+class Roots(Settings):
+    """The shared folders and the database, from the environment; the defaults lie under ./var."""
+
+    uploads: Path
+    artifacts: Path
+    work: Path
+    database_url: SecretStr
+
+    @classmethod
+    def from_environment(cls) -> "Roots":
+        """Reads UPLOADS_DIR, ARTIFACTS_DIR, TEMP_WORK_DIR and DATABASE_URL; makes the folders; paths come out absolute."""
+        home = Path("var").resolve()
+        folders = {
+            "uploads": Path(os.environ.get("UPLOADS_DIR") or home / "uploads").resolve(),
+            "artifacts": Path(os.environ.get("ARTIFACTS_DIR") or home / "artifacts").resolve(),
+            "work": Path(os.environ.get("TEMP_WORK_DIR") or home / "work").resolve(),
+        }
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        url = os.environ.get("DATABASE_URL") or f"sqlite:///{folders['work'] / 'jobs.sqlite'}"
+        return cls(**folders, database_url=SecretStr(url))

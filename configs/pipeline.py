@@ -1,0 +1,117 @@
+"""Settings of the eight rooms, one class each, and the order in which the wire names them."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from configs.base import Settings
+
+STAGES = (
+    "initialization",
+    "audio_extraction",
+    "transcription",
+    "translation",
+    "tts",
+    "audio_sync",
+    "subtitle_generation",
+    "video_combination",
+)
+"""The eight stages as the wire names them, in order."""
+
+LANGUAGES = ("en", "hy", "ru", "es", "fr", "de", "it", "pt", "zh", "ja")
+"""ISO-639-1 codes of the languages between which the product translates."""
+
+Subtitles = Literal["burn", "soft", "none"]
+
+
+class PrepareSettings(Settings):
+    containers: tuple[str, ...] = Field(
+        ("mov", "mp4", "matroska", "webm", "avi", "asf", "flv", "mp3", "wav", "flac", "ogg"),
+        description="demuxer names (libavformat) that are opened at all",
+    )
+    max_duration_s: float = Field(15 * 3600, gt=0)
+    max_bytes: int = Field(100 * 1024**3, gt=0)
+    max_streams: int = Field(64, gt=0)
+    max_pixels: int = Field(8192 * 4320, gt=0)
+    disk_factor: float = Field(3.0, ge=1, description="free disk must be this many times the input")
+    min_free_bytes: int = Field(512 * 1024**2, ge=0)
+
+
+class ExtractSettings(Settings):
+    tries: int = Field(3, ge=1)
+    backoff_s: float = Field(0.5, ge=0)
+
+
+class WindowSettings(Settings):
+    """Speech is cut at its longest pauses into windows that flow through the rooms on their own."""
+
+    min_s: float = Field(20.0, gt=0)
+    max_s: float = Field(60.0, gt=0)
+    at_once: int = Field(3, ge=1, description="windows of one job under way at the same time")
+
+
+class RecognizeSettings(Settings):
+    max_clip_s: float = Field(29.0, gt=1, le=30)
+    min_segment_s: float = Field(1.0, gt=0)
+    max_segment_s: float = Field(12.0, gt=1)
+    max_pause_s: float = Field(1.0, gt=0, description="a pause this long always ends a segment")
+    language_windows: int = Field(3, ge=1, description="clips of speech that vote on the language")
+    mismatch_probability: float = Field(0.8, ge=0, le=1, description="above it, speech overrules the language given")
+
+
+class TranslateSettings(Settings):
+    max_tempo: float = Field(1.2, ge=1, description="estimated speech that needs more takes a shorter candidate")
+    max_length_ratio: float = Field(2.5, gt=1)
+    max_repeats: int = Field(3, ge=1, description="the same word this many times in a row is a loop")
+
+
+class SpeakSettings(Settings):
+    at_once: int = Field(2, ge=1)
+    tries: int = Field(2, ge=1, description="per engine, on transient failures")
+    backoff_s: float = Field(0.5, ge=0)
+    lufs: float = Field(-23.0, le=0)
+    peak_db: float = Field(-1.0, le=0)
+    max_rate: float = Field(1.25, ge=1, description="the most that is asked from the engine before stretching")
+    silence_db: float = Field(-45.0, lt=0, description="quieter edges are trimmed")
+
+
+class SyncSettings(Settings):
+    start_slack_s: float = Field(0.15, ge=0)
+    keep_pause_s: float = Field(0.08, ge=0)
+    natural_tempo: float = Field(1.2, ge=1)
+    max_tempo: float = Field(1.35, ge=1)
+    fade_s: float = Field(0.02, ge=0)
+    end_slack_s: float = Field(0.2, ge=0)
+
+
+class SubtitleSettings(Settings):
+    line_chars: dict[str, int] = Field(default_factory=lambda: {"default": 42, "zh": 16, "ja": 13})
+    max_lines: int = Field(2, ge=1)
+    max_cps: float = Field(17.0, gt=0)
+    min_s: float = Field(1.0, gt=0)
+    max_s: float = Field(7.0, gt=0)
+    gap_frames: int = Field(2, ge=0)
+
+
+class MuxSettings(Settings):
+    subtitles: Subtitles = "burn"
+    sample_rate: int = 48_000
+    lufs: float = Field(-23.0, le=0)
+    peak_db: float = Field(-1.0, le=0)
+    duck_fade_s: float = Field(0.12, gt=0)
+    x264_preset: str = "veryfast"
+    crf: int = Field(20, ge=0, le=51)
+    audio_bitrate: str = "160k"
+
+
+class PipelineSettings(Settings):
+    stall_s: float = Field(120.0, gt=0, description="a child process without progress for so long is ended")
+    prepare: PrepareSettings = PrepareSettings()
+    extract: ExtractSettings = ExtractSettings()
+    windows: WindowSettings = WindowSettings()
+    recognize: RecognizeSettings = RecognizeSettings()
+    translate: TranslateSettings = TranslateSettings()
+    speak: SpeakSettings = SpeakSettings()
+    sync: SyncSettings = SyncSettings()
+    subtitle: SubtitleSettings = SubtitleSettings()
+    mux: MuxSettings = MuxSettings()

@@ -1,0 +1,33 @@
+"""The table of engines. Values are strings, so that an engine's heavy imports happen when it is loaded, not before.
+
+To add an engine: one file on its shelf, one line here.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from models.errors import ArtifactMissing
+
+ENGINES = {
+    "vad": {"silero": "models.vad.silero:SileroVad", "echo": "models.echo:EchoVad"},
+    "asr": {"faster-whisper": "models.asr.faster_whisper:FasterWhisper", "echo": "models.echo:EchoRecognizer"},
+    "translation": {"marian": "models.translation.marian:Marian", "echo": "models.echo:EchoTranslator"},
+    "tts": {
+        "edge": "models.tts.edge:EdgeTts",
+        "piper": "models.tts.piper:PiperTts",
+        "espeak": "models.tts.espeak:EspeakTts",
+        "echo": "models.echo:EchoTts",
+    },
+}
+
+
+def load(shelf: str, engine: str, settings: Any) -> Any:
+    """An engine of `shelf`, ready to work: its constructor takes the shelf's settings and loads the weights.
+
+    Raises ArtifactMissing for a name that is not in the table, or when the engine finds no weights.
+    """
+    try:
+        module, _, name = ENGINES[shelf][engine].partition(":")
+    except KeyError:
+        raise ArtifactMissing(f"no {shelf} engine is called {engine!r}; there are: {', '.join(ENGINES[shelf])}") from None
+    return getattr(import_module(module), name)(settings)

@@ -1,0 +1,149 @@
+"""The only types that travel between rooms, engines and replicas. Plain, frozen, picklable.
+
+All times are seconds as Python floats; in a `Segment` they count from the start of the video, always. All sound is
+float32 mono in [-1, 1]. Lists become JSON through `to_json` and come back through `segments_from_json`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Audio = NDArray[np.float32]
+
+RECOGNITION_RATE = 16_000
+"""Sample rate that voice detection and recognition expect, in Hz."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time, in seconds."""
+
+    start: float
+    end: float
+
+    @property
+    def duration(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Sound to listen to: mono at 16 kHz. `start` is where its first sample lies in the video, in seconds.
+
+    `language` is an ISO-639-1 code, or None to let the recogniser detect it.
+    """
+
+    audio: Audio
+    start: float = 0.0
+    language: str | None = None
+
+    @property
+    def duration(self) -> float:
+        return len(self.audio) / RECOGNITION_RATE
+
+    @property
+    def end(self) -> float:
+        return self.start + self.duration
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One recognised word. `text` keeps its leading space, so that joining words gives the sentence back in any script."""
+
+    start: float
+    end: float
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was heard in one clip. Word times count from the start of the video.
+
+    `language_probability` is 0.0 when the engine could not listen for the language (told, or a one-language model).
+    `dropped` holds one (text, reason) pair for everything that was decoded and thrown away.
+    """
+
+    words: tuple[Word, ...]
+    language: str
+    language_probability: float = 0.0
+    dropped: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One sentence on its way through the rooms. Each room returns `replace(segment, …)`.
+
+    Every optional field has one writer: recognize writes text, words, confidence and speaker; translate writes
+    translation, condensed and flags; speak writes speech, spoken and voice; sync writes place, tempo and dub.
+    `start` and `end` are never edited after birth.
+    """
+
+    id: int
+    start: float
+    end: float
+    text: str
+    words: tuple[Word, ...] = ()
+    confidence: float | None = None  # mean word probability, 0–1
+    speaker: str | None = None
+    translation: str | None = None
+    condensed: bool = False  # a shorter candidate was chosen to fit the slot
+    flags: tuple[str, ...] = ()  # quality checks that the final translation still fails
+    speech: str | None = None  # path of the spoken clip (WAV); None: no engine could speak it
+    spoken: float | None = None  # duration of that clip in seconds
+    voice: str | None = None  # "engine:voice" that spoke
+    place: float | None = None  # where the dub starts, in seconds from the start of the video
+    tempo: float | None = None  # playback speed applied to the clip; 1.2 = 20 % faster
+    dub: str | None = None  # path of the clip as it is laid on the track (WAV), stretched by tempo
+
+    @property
+    def duration(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Text to translate. The engine returns it with `candidates`, best first, never empty."""
+
+    text: str
+    source: str
+    target: str
+    candidates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """Text to say. `gender` is male, female or neutral; `rate` is the wanted speed, 1.0 = the voice's own."""
+
+    text: str
+    language: str
+    gender: str = "neutral"
+    rate: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """A spoken clip as the engine gave it: mono float32 at `sample_rate` Hz, and who spoke ("engine:voice")."""
+
+    audio: Audio
+    sample_rate: int
+    voice: str
+
+    @property
+    def duration(self) -> float:
+        return len(self.audio) / self.sample_rate
+
+
+def to_json(segments: Iterable[Segment]) -> list[dict[str, Any]]:
+    return [asdict(segment) for segment in segments]
+
+
+def segments_from_json(rows: Iterable[dict[str, Any]]) -> list[Segment]:
+    """Inverse of `to_json`; raises TypeError or KeyError on rows of another shape."""
+    return [
+        Segment(**{**row, "words": tuple(Word(**word) for word in row["words"]), "flags": tuple(row["flags"])})
+        for row in rows
+    ]

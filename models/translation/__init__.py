@@ -1,0 +1,14 @@
+"""The translation shelf: the same thing in another language."""
+
+from typing import Protocol
+
+from models.segment import Sentence
+
+
+class Translator(Protocol):
+    def translate(self, sentences: list[Sentence]) -> list[Sentence]:
+        """The sentences with `candidates` filled, best first. Pairs may be mixed.
+
+        Raises ArtifactMissing, with the command that makes it, for a pair without a model.
+        """
+        ...

@@ -1,0 +1,134 @@
+"""The nouns of a job: what was asked (`Request`), where it stands (`Job`, `Progress`), and what came out (`Result`)."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from configs.pipeline import STAGES, Subtitles
+
+
+class State(StrEnum):
+    """The life of a job. Waiting and running are one word, "processing", on the wire."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def live(self) -> bool:
+        return self in (State.WAITING, State.RUNNING, State.PAUSED)
+
+
+class Control(StrEnum):
+    """What the job's owner wants; the Driver reads it whenever it renews its lease."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked. Languages are ISO-639-1 codes; an empty or "auto" source means: detect it."""
+
+    job_id: str
+    path: str
+    source_lang: str
+    target_lang: str
+    voice_gender: str = ""
+    subtitles: Subtitles | None = None  # None: as configured
+    tenant: str = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    timestamp: str  # ISO-8601 UTC, microseconds, Z: sorts as text
+    level: str  # info, warning, error, debug, success
+    stage: str
+    message: str
+    chunk_id: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Insight:
+    id: str
+    kind: str  # decision, optimization, warning, success
+    title: str
+    description: str
+    impact: str  # high, medium, low
+    timestamp: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A full snapshot of a job under way; everything here is repeated in every message on the wire."""
+
+    percent: float = 0.0  # of the whole job, 0–100, never backwards
+    stage: str = STAGES[0]
+    stage_percent: float = 0.0  # of the stage, 0–100
+    stage_elapsed_s: float = 0.0  # since the stage began, the same span as stage_percent
+    elapsed_s: float = 0.0
+    eta_s: float | None = None
+    duration_s: float = 0.0  # of the video
+    position_s: float = 0.0  # how far into the video the stage has come
+    segments_done: int = 0
+    segments_total: int = 0
+    early_preview: str = ""
+    preview_ids: tuple[str, ...] = ()
+    hardware: dict[str, Any] = field(default_factory=dict)  # cpu, gpu, vram_gb, ram_gb
+
+    @property
+    def stage_number(self) -> int:
+        return STAGES.index(self.stage) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Measured on the output. Percentages are 0–100; a value that could not be measured is None."""
+
+    lip_sync: float | None = None
+    voice: float | None = None
+    translation: float | None = None
+    duration_match: bool | None = None
+    lufs: float | None = None
+    mean_tempo: float | None = None
+    condensed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    output: str
+    original_srt: str
+    translated_srt: str
+    report: str
+    duration_s: float
+    output_bytes: int
+    original_bytes: int
+    processing_s: float
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One durable row as its readers see it."""
+
+    request: Request
+    state: State
+    control: Control
+    fence: int
+    attempts: int
+    progress: Progress
+    created_at: float  # Unix seconds
+    updated_at: float
+    result: Result | None = None
+    error_code: str = ""  # DubError.code of a failed job
+    error: str = ""  # its sentence
+
+    @property
+    def id(self) -> str:
+        return self.request.job_id

@@ -1,0 +1,135 @@
+"""What the rooms say while they work: how far they are, what they decided, and why.
+
+One `Report` per attempt, fed by rooms (from the event loop or from threads) and emptied by whoever runs the job: the
+Driver writes it into the store, the command line draws it. Stages overlap, because windows of the video flow through
+the rooms on their own; so each stage has its own fraction, the percentage is their weighted sum, and the stage that is
+shown is the earliest one that has begun and has not finished.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from configs.pipeline import STAGES
+from serve_app.jobs.job import Insight, LogLine, Progress
+
+WEIGHTS = dict(zip(STAGES, (5, 10, 15, 20, 20, 15, 5, 10), strict=True))
+"""Share of each stage in the overall percentage: the spans by which the web page lights its steps."""
+
+
+class Report:
+    """Thread-safe; every reader sees percentages that only grow."""
+
+    def __init__(self, job_id: str, start: Progress | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._job_id = job_id
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._base = start or Progress()
+        self._fractions = dict.fromkeys(STAGES, 0.0)
+        self._began: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
+        self._birth = clock()
+        self._speech_s = 0.0
+        self._lines: list[LogLine] = []
+        self._insights: list[Insight] = []
+        self._taken = (0, 0)
+        self._last_stamp = ""
+        self._percent = self._base.percent
+
+    # -- how far ---------------------------------------------------------------------------------------------------
+
+    def begin(self, stage: str) -> None:
+        with self._lock:
+            self._began.setdefault(stage, self._clock())
+
+    def fraction(self, stage: str, value: float) -> None:
+        """`stage` has come so far, 0–1; a smaller value than before is ignored."""
+        self.begin(stage)
+        with self._lock:
+            self._fractions[stage] = max(self._fractions[stage], min(1.0, value))
+
+    def advance(self, stage: str, seconds: float) -> None:
+        """`stage` has worked off so many more seconds of speech."""
+        if self._speech_s > 0:
+            self.fraction(stage, min(0.99, self._fractions[stage] + seconds / self._speech_s))
+
+    def finish(self, stage: str) -> None:
+        self.fraction(stage, 1.0)
+        with self._lock:
+            self._ended.setdefault(stage, self._clock())
+
+    def describe(self, **facts: Any) -> None:
+        """Fields of `Progress` that rooms learn on the way: duration_s, hardware, segments_total, early_preview, …"""
+        with self._lock:
+            self._base = replace(self._base, **facts)
+
+    def expect_speech(self, seconds: float) -> None:
+        """How much speech the middle rooms will have to work off in all."""
+        with self._lock:
+            self._speech_s = seconds
+
+    def stage_seconds(self) -> dict[str, float]:
+        """Wall seconds from the first to the last sign of each stage; overlapping stages both count them."""
+        with self._lock:
+            return {s: self._ended[s] - self._began[s] for s in STAGES if s in self._ended and s in self._began}
+
+    # -- what was decided ------------------------------------------------------------------------------------------
+
+    def log(self, stage: str, message: str, level: str = "info", chunk_id: str = "", **extra: Any) -> None:
+        with self._lock:
+            self._lines.append(LogLine(self._stamp(), level, stage, message, chunk_id, extra))
+
+    def insight(self, kind: str, title: str, description: str, impact: str = "medium", **data: Any) -> None:
+        with self._lock:
+            number = len(self._insights) + 1
+            stamp = self._stamp()
+            self._insights.append(
+                Insight(f"{self._job_id}-{stamp}-{number}", kind, title, description, impact, stamp, data)
+            )
+
+    def lines(self) -> list[LogLine]:
+        with self._lock:
+            return list(self._lines)
+
+    def insights(self) -> list[Insight]:
+        with self._lock:
+            return list(self._insights)
+
+    def drain(self) -> tuple[list[LogLine], list[Insight]]:
+        """Log lines and insights since the last call."""
+        with self._lock:
+            lines, insights = self._lines[self._taken[0] :], self._insights[self._taken[1] :]
+            self._taken = (len(self._lines), len(self._insights))
+            return lines, insights
+
+    def snapshot(self) -> Progress:
+        with self._lock:
+            now = self._clock()
+            stage = next((s for s in STAGES if s not in self._ended), STAGES[-1])
+            fraction = self._fractions[stage]
+            percent = sum(WEIGHTS[s] * self._fractions[s] for s in STAGES)
+            self._percent = max(self._percent, min(percent, 99.9))
+            elapsed = now - self._birth
+            eta = elapsed * (100 - percent) / percent if percent >= 5 else self._base.eta_s
+            return replace(
+                self._base,
+                percent=self._percent,
+                stage=stage,
+                stage_percent=100 * fraction,
+                stage_elapsed_s=now - self._began.get(stage, now),
+                elapsed_s=elapsed,
+                eta_s=eta,
+                position_s=fraction * self._base.duration_s,
+            )
+
+    def _stamp(self) -> str:
+        """The current UTC time, always later than the one before: equal stamps would collapse on the page."""
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        if stamp <= self._last_stamp:
+            later = datetime.fromisoformat(self._last_stamp).timestamp() + 1e-6
+            stamp = datetime.fromtimestamp(later + 5e-7, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        self._last_stamp = stamp
+        return stamp
