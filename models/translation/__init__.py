@@ -6,6 +6,9 @@ from models.segment import Sentence
 
 
 class Translator(Protocol):
+    pairs: frozenset[tuple[str, str]]
+    """(source, target) pairs of ISO-639-1 codes that have a model of their own."""
+
     def translate(self, sentences: list[Sentence]) -> list[Sentence]:
         """The sentences with `candidates` filled, best first. Pairs may be mixed.
 

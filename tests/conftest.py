@@ -1,0 +1,31 @@
+"""Markers come from the folder a test lies in; fixtures here are the few that several folders share."""
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+REPOSITORY = TESTS.parent
+FOLDERS = ("unit", "integration", "weights", "gpu")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in FOLDERS:
+            item.add_marker(folder)
+
+
+@pytest.fixture(scope="session")
+def media() -> Path:
+    """Folder of real recordings, laid beside the checkout; tests that need it are skipped without it."""
+    folder = REPOSITORY.parent / "shared" / "media"
+    if not folder.is_dir():
+        pytest.skip("the folder of real recordings is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def talk() -> Path:
+    """The narrated demo video of the repository."""
+    return TESTS / "data" / "talk.mp4"
