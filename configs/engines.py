@@ -30,7 +30,9 @@ class AsrSettings(Settings):
     compute_type: str = Field("auto", description="CTranslate2's name; auto = int8 on the CPU, float16 on CUDA")
     threads: int = Field(2, ge=0)
     beam_size: int = Field(5, ge=1, le=10)
-    temperatures: tuple[float, ...] = Field((0.0, 0.2, 0.4), min_length=1, description="bounded, so one clip cannot stall")
+    temperatures: tuple[float, ...] = Field(
+        (0.0, 0.2, 0.4), min_length=1, description="bounded, so one clip cannot stall"
+    )
     no_speech_probability: float = Field(0.6, ge=0, le=1)
     min_log_probability: float = Field(-1.0, le=0)
     max_compression_ratio: float = Field(2.4, gt=1)
@@ -52,8 +54,15 @@ class TtsSettings(Settings):
     piper_voices: dict[str, str] = Field(
         default_factory=dict, description="language or language-gender (es, es-female) → .onnx file or hub name"
     )
-    edge_voices: dict[str, str] = Field(default_factory=dict, description="language-gender → voice; overrides the table")
+    edge_voices: dict[str, str] = Field(
+        default_factory=dict, description="language-gender → voice; overrides the table"
+    )
+    at_once: int = Field(2, ge=1, description="utterances spoken at the same time by one Driver, over all its jobs")
     edge_timeout_s: float = Field(20.0, gt=0)
+    tries: int = Field(2, ge=1, description="per engine, on transient failures")
+    backoff_s: float = Field(0.5, ge=0)
+    breaker_failures: int = Field(3, ge=1, description="an engine that failed so often in a row rests")
+    breaker_s: float = Field(30.0, ge=0)
     threads: int = Field(1, ge=0)
 
 

@@ -67,8 +67,6 @@ class TranslateSettings(Settings):
 
 class SpeakSettings(Settings):
     at_once: int = Field(2, ge=1)
-    tries: int = Field(2, ge=1, description="per engine, on transient failures")
-    backoff_s: float = Field(0.5, ge=0)
     lufs: float = Field(-23.0, le=0)
     peak_db: float = Field(-1.0, le=0)
     max_rate: float = Field(1.25, ge=1, description="the most that is asked from the engine before stretching")
@@ -78,6 +76,7 @@ class SpeakSettings(Settings):
 class SyncSettings(Settings):
     start_slack_s: float = Field(0.15, ge=0)
     keep_pause_s: float = Field(0.08, ge=0)
+    min_tempo: float = Field(0.95, gt=0, le=1)
     natural_tempo: float = Field(1.2, ge=1)
     max_tempo: float = Field(1.35, ge=1)
     fade_s: float = Field(0.02, ge=0)

@@ -13,6 +13,7 @@ ENGINES = {
     "asr": {"faster-whisper": "models.asr.faster_whisper:FasterWhisper", "echo": "models.echo:EchoRecognizer"},
     "translation": {"marian": "models.translation.marian:Marian", "echo": "models.echo:EchoTranslator"},
     "tts": {
+        "fallback": "models.tts.fallback:FallbackTts",
         "edge": "models.tts.edge:EdgeTts",
         "piper": "models.tts.piper:PiperTts",
         "espeak": "models.tts.espeak:EspeakTts",
@@ -29,5 +30,7 @@ def load(shelf: str, engine: str, settings: Any) -> Any:
     try:
         module, _, name = ENGINES[shelf][engine].partition(":")
     except KeyError:
-        raise ArtifactMissing(f"no {shelf} engine is called {engine!r}; there are: {', '.join(ENGINES[shelf])}") from None
+        raise ArtifactMissing(
+            f"no {shelf} engine is called {engine!r}; there are: {', '.join(ENGINES[shelf])}"
+        ) from None
     return getattr(import_module(module), name)(settings)

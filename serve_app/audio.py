@@ -2,8 +2,8 @@
 
 Resampling and peaks between samples go through libswresample (PyAV is a dependency already), loudness through
 pyloudnorm (ITU-R BS.1770). `stretch` asks ffmpeg's rubberband, because every stretcher of few lines smears consonants;
-it costs a child process of a few tenths of a second, and whoever cancels has to wait for that. Its default for transients
-("crisp") was 2 to 4 % off in pitch on steady tones, "mixed" is not. Nothing here streams: these functions
+it costs a child process of a few tenths of a second, and whoever cancels has to wait for that. Rubberband's default for
+transients ("crisp") was 2 to 4 % off in pitch on steady tones, "mixed" was not. Nothing here streams: these functions
 are for clips of seconds, not for films.
 
 The limiter works on blocks of 5 ms instead of sample by sample: it needs no loop in Python, and each block's gain

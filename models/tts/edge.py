@@ -1,0 +1,85 @@
+"""edge-tts: neural voices of Microsoft Edge's read-aloud service. Needs the network, no key, and gives no promise.
+
+The texts leave the machine: an installation that must not let them lists other engines only. The service drops and
+adds voices and answers 403 to a wrong clock; `edge_voices` overrides the table, which holds its names as published.
+TLS certificates are verified (the library's own context). One utterance is one connection.
+"""
+
+import asyncio
+import io
+
+import aiohttp
+import edge_tts
+import soundfile
+from edge_tts.exceptions import EdgeTTSException
+
+from configs.engines import TtsSettings
+from models.errors import StageFailed
+from models.segment import Speech, Utterance
+from models.tts.plausible import require_plausible
+
+VOICES = {
+    "en": ("en-US-AriaNeural", "en-US-GuyNeural"),
+    "hy": ("hy-AM-AnahitNeural", "hy-AM-HaykNeural"),
+    "ru": ("ru-RU-SvetlanaNeural", "ru-RU-DmitryNeural"),
+    "es": ("es-ES-ElviraNeural", "es-ES-AlvaroNeural"),
+    "fr": ("fr-FR-DeniseNeural", "fr-FR-HenriNeural"),
+    "de": ("de-DE-KatjaNeural", "de-DE-ConradNeural"),
+    "it": ("it-IT-ElsaNeural", "it-IT-DiegoNeural"),
+    "pt": ("pt-BR-FranciscaNeural", "pt-BR-AntonioNeural"),
+    "zh": ("zh-CN-XiaoxiaoNeural", "zh-CN-YunxiNeural"),
+    "ja": ("ja-JP-NanamiNeural", "ja-JP-KeitaNeural"),
+}
+"""Language → its female and its male voice; neutral takes the first."""
+
+
+class EdgeTts:
+    def __init__(self, settings: TtsSettings) -> None:
+        self._overrides = settings.edge_voices
+        self._timeout_s = settings.edge_timeout_s
+
+    def supports(self, language: str) -> bool:
+        return language in VOICES or any(key.startswith(f"{language}-") for key in self._overrides)
+
+    def speak(self, utterances: list[Utterance]) -> list[Speech]:
+        """Mono at 24,000 Hz. Not to be called from a thread that runs an event loop.
+
+        Raises StageFailed: transient when offline, slow, or told to wait; final when the voice gave no sound.
+        """
+        return [self._say(utterance) for utterance in utterances]
+
+    def _say(self, utterance: Utterance) -> Speech:
+        voice = self._voice(utterance.language, utterance.gender)
+        mp3 = asyncio.run(self._fetch(utterance, voice))
+        try:
+            audio, rate = soundfile.read(io.BytesIO(mp3), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise StageFailed("tts", f"edge voice {voice} sent no readable sound") from error
+        return require_plausible(Speech(audio.mean(axis=1), int(rate), f"edge:{voice}"), utterance)
+
+    def _voice(self, language: str, gender: str) -> str:
+        wanted = "male" if gender == "male" else "female"
+        voices = dict(zip(("female", "male"), VOICES.get(language, ()), strict=False))
+        for key in (f"{language}-{gender}", f"{language}-{wanted}"):
+            if key in self._overrides:
+                return self._overrides[key]
+        others = [name for key, name in sorted(self._overrides.items()) if key.startswith(f"{language}-")]
+        if name := voices.get(wanted) or next(iter(others), None):
+            return name
+        raise StageFailed("tts", f"edge has no voice for {language}")
+
+    async def _fetch(self, utterance: Utterance, voice: str) -> bytes:
+        """The MP3 of one utterance, and every way in which the service fails, as one type."""
+        talk = edge_tts.Communicate(utterance.text, voice, rate=f"{round(100 * (utterance.rate - 1)):+d}%")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return b"".join([part["data"] async for part in talk.stream() if part["type"] == "audio"])
+        except aiohttp.ClientResponseError as error:
+            message = f"the edge service refused with {error.status}"
+            raise StageFailed("tts", message, transient=error.status == 429 or error.status >= 500) from error
+        except TimeoutError as error:
+            raise StageFailed("tts", f"the edge service gave no answer in {self._timeout_s:g} s", True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise StageFailed("tts", "the edge service cannot be reached", transient=True) from error
+        except EdgeTTSException as error:
+            raise StageFailed("tts", f"edge voice {voice} sent no sound") from error

@@ -1,0 +1,101 @@
+"""Several engines as one: the first that can speak does, and nobody upstream has to know which.
+
+Each engine is loaded when it is first needed. A transient failure is tried again after a pause (doubling, jittered, so
+that replicas do not come back together); after `breaker_failures` failed sentences in a row an engine rests for
+`breaker_s`. A resting engine is asked last, not never: a bad voice is better than silence.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from configs.engines import TtsSettings
+from models.errors import DubError, StageFailed
+from models.registry import load
+from models.segment import Speech, Utterance
+from models.tts import Tts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Breaker:
+    failures: int = 0
+    rests_until: float = 0.0
+
+
+class FallbackTts:
+    def __init__(
+        self,
+        settings: TtsSettings,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._sleep = sleep
+        self._engines: dict[str, Tts] = {}
+        self._breakers = {name: _Breaker() for name in settings.engines}
+        self._lock = threading.Lock()
+
+    def supports(self, language: str) -> bool:
+        """Whether any engine that can be loaded has a voice for it."""
+        return any(self._supports(name, language) for name in self._settings.engines)
+
+    def speak(self, utterances: list[Utterance]) -> list[Speech]:
+        """Each utterance by the first engine that manages it. Raises StageFailed when none did."""
+        return [self._say(utterance) for utterance in utterances]
+
+    def _say(self, utterance: Utterance) -> Speech:
+        reasons = []
+        for name in self._order():
+            try:
+                engine = self._engine(name)
+                if not engine.supports(utterance.language):
+                    continue
+                speech = self._with_tries(engine, utterance)
+            except DubError as error:
+                reasons.append(str(error).removeprefix("tts: "))
+                self._failed(name, error)
+            else:
+                self._breakers[name] = _Breaker()
+                return speech
+        said = "; ".join(reasons) or f"none has a voice for {utterance.language}"
+        raise StageFailed("tts", f"no speech engine could say it: {said}")
+
+    def _order(self) -> list[str]:
+        now = self._clock()
+        return sorted(self._settings.engines, key=lambda name: self._breakers[name].rests_until > now)
+
+    def _engine(self, name: str) -> Tts:
+        with self._lock:
+            if name not in self._engines:
+                self._engines[name] = load("tts", name, self._settings)
+            return self._engines[name]
+
+    def _supports(self, name: str, language: str) -> bool:
+        try:
+            return self._engine(name).supports(language)
+        except DubError as error:
+            self._failed(name, error)
+            return False
+
+    def _with_tries(self, engine: Tts, utterance: Utterance) -> Speech:
+        for attempt in range(1, self._settings.tries + 1):
+            try:
+                return engine.speak([utterance])[0]
+            except StageFailed as error:
+                if not error.transient or attempt == self._settings.tries:
+                    raise
+                self._sleep(self._settings.backoff_s * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
+        raise AssertionError("settings allow at least one try")
+
+    def _failed(self, name: str, error: DubError) -> None:
+        breaker = self._breakers[name]
+        breaker.failures += 1
+        if breaker.failures >= self._settings.breaker_failures:
+            breaker.rests_until = self._clock() + self._settings.breaker_s
+        log.warning("speech engine %s failed, falling back: %s", name, error)
