@@ -7,7 +7,7 @@ roots come from the environment (`Roots`). There is no third place.
 import os
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, PositiveFloat, SecretStr
 
 from configs.base import Settings
 from configs.engines import EngineSettings
@@ -19,7 +19,13 @@ class JobSettings(Settings):
     renew_s: float = Field(1.0, gt=0)
     tick_s: float = Field(0.5, gt=0, description="how often Ingress polls the store for its streams and tokens")
     heartbeat_s: float = Field(2.0, gt=0, description="a stream says something at least this often")
-    attempts: int = Field(3, ge=1, description="claims of one job before it is given up")
+    attempts: int = Field(3, ge=1, description="claims of one job that ended with a dead worker before it is given up")
+    tenant_weights: dict[str, PositiveFloat] = Field(
+        default_factory=dict, description="share of the machine among tenants; one that is not named weighs 1"
+    )
+    share_window_s: float = Field(
+        3600.0, ge=0, description="runs of so long ago still count when it is decided who is next"
+    )
 
 
 class IngressSettings(Settings):
@@ -53,5 +59,5 @@ class Roots(Settings):
         }
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
-        url = os.environ.get("DATABASE_URL") or f"sqlite:///{folders['work'] / 'jobs.sqlite'}"
+        url = os.environ.get("DATABASE_URL") or f"sqlite:///{folders['work'] / '.jobs.sqlite'}"
         return cls(**folders, database_url=SecretStr(url))

@@ -1,0 +1,97 @@
+"""Single steps inside a transaction of the store: lock a job, write down what is new, end it, count.
+
+Each takes the connection of a transaction that somebody else began and will commit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, insert, or_, select, update
+
+from models.errors import JobNotFound
+from serve_app.jobs.job import Control, Insight, LogLine, Progress, Request, State
+from serve_app.jobs.tables import attempts, insights, jobs, logs
+
+Row = Mapping[Any, Any]
+Standing = Progress | None
+Lines = Sequence[LogLine]
+Insights = Sequence[Insight]
+
+
+def landing(outcome: State, control: Control) -> State:
+    """Where a job goes whose run ended with `outcome`, given what its owner has asked for since.
+
+    A cancel that was acknowledged wins over everything. A pause holds what would wait, and a resume that came while the
+    run was being stopped sends it back to the queue; what has completed or failed has done so.
+    """
+    if control is Control.CANCEL:
+        return State.CANCELLED
+    if outcome in (State.WAITING, State.PAUSED):
+        return State.PAUSED if control is Control.PAUSE else State.WAITING
+    return outcome
+
+
+def due(now: float) -> ColumnElement[bool]:
+    """Jobs that nobody runs and that are not parked: new ones, and those whose lease has run out."""
+    lost = and_(jobs.c.state == State.RUNNING, jobs.c.lease_until <= now)
+    return or_(jobs.c.state == State.WAITING, lost)
+
+
+def later(row: Row, now: float) -> float:
+    """`updated_at` always grows, even when the clock is set back: readers tell by it whether a job has changed."""
+    return max(now, float(row["updated_at"]) + 1e-6)
+
+
+def counts(connection: Connection, which: ColumnElement[bool], source: FromClause) -> dict[str, int]:
+    query = select(jobs.c.tenant, func.count()).select_from(source).where(which).group_by(jobs.c.tenant)
+    return dict(connection.execute(query).tuples().all())
+
+
+def locked(connection: Connection, job_id: str) -> Row:
+    row = connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).mappings().first()
+    if row is None:
+        raise JobNotFound("no job with this id")
+    return row
+
+
+def revive(connection: Connection, row: Row, request: Request, now: float) -> Row:
+    asked = asdict(request)
+    values = {
+        "request": asked,
+        "state": State.WAITING,
+        "control": Control.RUN,
+        "attempts": 0,
+        "progress": row["progress"] if row["request"] == asked else asdict(Progress()),
+        "error_code": "",
+        "error": "",
+        "updated_at": later(row, now),
+        "finished_at": None,
+    }
+    connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(values))
+    return {**row, **values}
+
+
+def record(connection: Connection, row: Row, progress: Standing, lines: Lines, found: Insights) -> None:
+    values: dict[str, Any] = {"lines": row["lines"] + len(lines)}
+    if progress is not None:
+        values["progress"] = asdict(progress)
+    connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(values))
+    if lines:
+        numbered = enumerate(lines, row["lines"] + 1)
+        connection.execute(insert(logs), [{"job_id": row["id"], "number": n, **asdict(line)} for n, line in numbered])
+    if found:
+        connection.execute(insert(insights), [{"job_id": row["id"], **asdict(insight)} for insight in found])
+
+
+def end(connection: Connection, row: Row, state: State, now: float, outcome: str, **values: Any) -> None:
+    """The job is nobody's any more; the run that was under way, if any, ended with `outcome`."""
+    close_attempt(connection, row, now, outcome)
+    ended = {"state": state, "owner": "", "lease_until": 0.0, "updated_at": later(row, now)}
+    ended["finished_at"] = None if state.live else now
+    connection.execute(update(jobs).where(jobs.c.id == row["id"]).values({**ended, **values}))
+
+
+def close_attempt(connection: Connection, row: Row, now: float, outcome: str) -> None:
+    this = and_(attempts.c.job_id == row["id"], attempts.c.fence == row["fence"], attempts.c.ended.is_(None))
+    connection.execute(update(attempts).where(this).values(ended=now, outcome=outcome))

@@ -1,0 +1,347 @@
+"""The durable rows of jobs, and the only door to them.
+
+Why a database and not a queue: a job must outlive every process, its owner may ask for it from any replica, and who is
+next is decided when a Driver has a hand free, not when the job came. So Drivers *claim*: one short transaction picks
+the fairest job and leases it; a lease that is not renewed in time is anybody's. Each claim raises the job's fence, and
+whoever still writes with an older one gets LeaseLost and must stop.
+
+On SQLite (WAL) writers take turns: claims are atomic because each transaction begins with the write lock. A commit
+costs an fsync, which is a few hundred writes a second for the whole service, far above one renewal a second per job.
+On PostgreSQL a claim locks just its row and skips what others have locked; two claims at the same moment may then both
+pick the same tenant, which the next claim evens out.
+
+Leases compare wall clocks of different machines: their clocks must agree well within `lease_s`. Rows and log lines are
+never deleted here. All methods block: call them from a thread. Every process calls `create` once.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
+
+from configs.app import JobSettings
+from models.errors import JobNotFound, NotAllowed, OutOfSpace, StageFailed, WrongState
+from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, Result, State
+from serve_app.jobs.ledger import (
+    Insights,
+    Lines,
+    Row,
+    Standing,
+    close_attempt,
+    counts,
+    due,
+    end,
+    landing,
+    later,
+    locked,
+    record,
+    revive,
+)
+from serve_app.jobs.schedule import Candidate, fairest
+from serve_app.jobs.tables import (
+    attempts,
+    insight_from,
+    insights,
+    job_from,
+    jobs,
+    line_from,
+    logs,
+    metadata,
+    new_row,
+    open_database,
+)
+
+_OVER = {
+    State.COMPLETED: "this job has completed; submit the video under another id to run it again",
+    State.FAILED: "this job has failed; submit it again to go on from where it stood",
+    State.CANCELLED: "this job was cancelled; submit it again to go on from where it stood",
+}
+
+
+class LeaseLost(Exception):  # noqa: N818  (it is news, not a fault)
+    """Somebody else has this job now, or nobody should: stop the run and write nothing more. Callers never see it."""
+
+
+class Store:
+    """Thread-safe. `clock` gives Unix seconds."""
+
+    def __init__(self, url: str, settings: JobSettings, clock: Callable[[], float] = time.time) -> None:
+        self._engine = open_database(url)
+        self._settings = settings
+        self._clock = clock
+
+    def create(self) -> None:
+        """Makes the tables where they are missing; several processes may do so at once."""
+        if self._engine.dialect.name == "sqlite":
+            self._switch_to_wal()
+        with self._write() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(select(func.pg_advisory_xact_lock(0x6A6F6273)))
+            metadata.create_all(connection)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # -- what callers ask ------------------------------------------------------------------------------------------
+
+    def submit(self, request: Request) -> Job:
+        """The job of this id: new, attached to while it lives or after it completed, or sent back to the queue.
+
+        A failed or cancelled job goes back with the new request; its checkpoints decide what is done again. Raises
+        NotAllowed when the id is another tenant's.
+        """
+        now = self._clock()
+        with self._write() as connection:
+            # both dialects know this clause, each under a name of its own
+            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+            connection.execute(dialect.insert(jobs).values(new_row(request, now)).on_conflict_do_nothing())
+            row = locked(connection, request.job_id)
+            if row["tenant"] != request.tenant:
+                raise NotAllowed("this job id belongs to somebody else; submit the video under another id")
+            if row["state"] in (State.FAILED, State.CANCELLED):
+                row = revive(connection, row, request, now)
+            return job_from(row)
+
+    def job(self, job_id: str) -> Job:
+        """Raises JobNotFound."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().first()
+        if row is None:
+            raise JobNotFound("no job with this id")
+        return job_from(row)
+
+    def jobs(self, tenant: str | None = None, limit: int = 100) -> list[Job]:
+        """The latest jobs, newest first; of all tenants when none is named."""
+        query = select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit)
+        if tenant is not None:
+            query = query.where(jobs.c.tenant == tenant)
+        with self._engine.connect() as connection:
+            return [job_from(row) for row in connection.execute(query).mappings()]
+
+    def logs(self, job_id: str, last: int = 20) -> list[LogLine]:
+        """The latest lines, oldest first; none for an unknown id."""
+        query = select(logs).where(logs.c.job_id == job_id).order_by(logs.c.number.desc()).limit(last)
+        with self._engine.connect() as connection:
+            return [line_from(row) for row in connection.execute(query).mappings()][::-1]
+
+    def insights(self, job_id: str) -> list[Insight]:
+        query = select(insights).where(insights.c.job_id == job_id).order_by(insights.c.number)
+        with self._engine.connect() as connection:
+            return [insight_from(row) for row in connection.execute(query).mappings()]
+
+    def snapshots(self, ids: Sequence[str], last: int = 20) -> dict[str, tuple[Job, list[LogLine]]]:
+        """Each known job with its latest lines, oldest first; two queries however many jobs there are."""
+        tail = (
+            select(logs)
+            .join(jobs, and_(logs.c.job_id == jobs.c.id, logs.c.number > jobs.c.lines - last))
+            .where(jobs.c.id.in_(ids))
+            .order_by(logs.c.job_id, logs.c.number)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(jobs).where(jobs.c.id.in_(ids))).mappings().all()
+            lines = connection.execute(tail).mappings().all()
+        found: dict[str, tuple[Job, list[LogLine]]] = {row["id"]: (job_from(row), []) for row in rows}
+        for line in lines:
+            found[line["job_id"]][1].append(line_from(line))
+        return found
+
+    def control(self, job_id: str, control: Control) -> Job:
+        """Pause, resume or cancel; asking twice is the same as asking once.
+
+        Takes effect at once where nobody runs the job; otherwise the Driver sees it at its next renewal. Raises
+        JobNotFound, or WrongState for a job that has ended or is being cancelled.
+        """
+        now = self._clock()
+        with self._write() as connection:
+            row = locked(connection, job_id)
+            state = row["state"]
+            if control is Control.CANCEL and state is State.CANCELLED:
+                return job_from(row)
+            if state in _OVER:
+                raise WrongState(_OVER[state])
+            if row["control"] is Control.CANCEL and control is not Control.CANCEL:
+                raise WrongState("this job is being cancelled; submit it again when that is done")
+            connection.execute(
+                update(jobs).where(jobs.c.id == job_id).values(control=control, updated_at=later(row, now))
+            )
+            if state is not State.RUNNING or (row["lease_until"] <= now and control is not Control.RUN):
+                end(connection, row, landing(State.WAITING, control), now, "lost")
+            return job_from(locked(connection, job_id))
+
+    # -- what Drivers do -------------------------------------------------------------------------------------------
+
+    def waiting(self) -> int:
+        """How many jobs need a claimant now, lost leases included: the number of tokens wanted."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(func.count()).where(due(self._clock()))).scalar_one()
+
+    def claim(self, owner: str) -> Job | None:
+        """Leases the fairest waiting job to `owner`; its `fence` is the ticket for every later write. None: no work."""
+        now = self._clock()
+        with self._write() as connection:
+            self._settle(connection, now)
+            for candidate in self._candidates(connection, now):
+                # another claimant may have locked or taken it since it was listed
+                query = select(jobs).where(jobs.c.id == candidate.job_id, due(now), jobs.c.control == Control.RUN)
+                row = connection.execute(query.with_for_update(skip_locked=True)).mappings().first()
+                if row is not None:
+                    return self._take(connection, row, owner, now)
+        return None
+
+    def renew(
+        self, job_id: str, fence: int, progress: Standing = None, lines: Lines = (), insights: Insights = ()
+    ) -> Control:
+        """Extends the lease and writes what is new; returns what the job's owner wants. Raises LeaseLost."""
+        now = self._clock()
+        with self._write() as connection:
+            row = _owned(connection, job_id, fence)
+            control: Control = row["control"]
+            record(connection, row, progress, lines, insights)
+            values = {"lease_until": now + self._settings.lease_s, "updated_at": later(row, now)}
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+            return control
+
+    def complete(
+        self,
+        job_id: str,
+        fence: int,
+        result: Result,
+        progress: Standing = None,
+        lines: Lines = (),
+        insights: Insights = (),
+    ) -> State:
+        """The run is done. Returns the state reached, CANCELLED if that was asked meanwhile. Raises LeaseLost.
+
+        So do `fail`, `cancelled`, `paused` and `release`: what the job's owner asked last decides (see `landing`).
+        """
+        done = replace(progress, percent=100.0) if progress else None
+        return self._finish(job_id, fence, State.COMPLETED, done, lines, insights, result=asdict(result))
+
+    def fail(
+        self,
+        job_id: str,
+        fence: int,
+        code: str,
+        message: str,
+        progress: Standing = None,
+        lines: Lines = (),
+        insights: Insights = (),
+    ) -> State:
+        """`code` is a DubError's, `message` its sentence."""
+        return self._finish(job_id, fence, State.FAILED, progress, lines, insights, error_code=code, error=message)
+
+    def cancelled(
+        self, job_id: str, fence: int, progress: Standing = None, lines: Lines = (), insights: Insights = ()
+    ) -> State:
+        return self._finish(job_id, fence, State.CANCELLED, progress, lines, insights)
+
+    def paused(
+        self, job_id: str, fence: int, progress: Standing = None, lines: Lines = (), insights: Insights = ()
+    ) -> State:
+        return self._finish(job_id, fence, State.PAUSED, progress, lines, insights)
+
+    def release(
+        self, job_id: str, fence: int, progress: Standing = None, lines: Lines = (), insights: Insights = ()
+    ) -> State:
+        """Back to the queue, as when a Driver shuts down; this claim does not count as an attempt."""
+        return self._finish(job_id, fence, State.WAITING, progress, lines, insights)
+
+    # -- inside a transaction --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        try:
+            with self._engine.execution_options(immediate=True).begin() as connection:
+                yield connection
+        except OperationalError as error:
+            if "is full" in str(error.orig):
+                raise OutOfSpace("the disk that holds the jobs is full; free some space and try again") from error
+            raise
+
+    def _switch_to_wal(self) -> None:
+        """SQLite does not wait for its lock in this one statement, so that processes starting together collide."""
+        deadline = time.monotonic() + 30
+        while True:
+            connection = self._engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+            finally:
+                connection.close()
+
+    def _settle(self, connection: Connection, now: float) -> None:
+        """Ends the jobs that lost their Driver and must not get another: paused, cancelled, or tried often enough."""
+        tried = and_(jobs.c.state == State.RUNNING, jobs.c.attempts >= self._settings.attempts)
+        query = select(jobs).where(due(now), or_(jobs.c.control != Control.RUN, tried))
+        for row in connection.execute(query.with_for_update(skip_locked=True)).mappings().all():
+            if row["control"] is not Control.RUN:
+                end(connection, row, landing(State.WAITING, row["control"]), now, "lost")
+                continue
+            message = (
+                f"its worker died {row['attempts']} times; ask the operator for the server's log, then submit it again"
+            )
+            end(connection, row, State.FAILED, now, "lost", error_code=StageFailed.code, error=message)
+
+    def _candidates(self, connection: Connection, now: float) -> list[Candidate]:
+        idle = select(jobs.c.id, jobs.c.tenant, jobs.c.created_at).where(due(now), jobs.c.control == Control.RUN)
+        under_way = and_(jobs.c.state == State.RUNNING, jobs.c.lease_until > now)
+        return fairest(
+            [Candidate(*row) for row in connection.execute(idle)],
+            counts(connection, under_way, jobs),
+            counts(connection, attempts.c.began > now - self._settings.share_window_s, jobs.join(attempts)),
+            self._settings.tenant_weights,
+        )
+
+    def _take(self, connection: Connection, row: Row, owner: str, now: float) -> Job:
+        fence = row["fence"] + 1
+        values = {
+            "state": State.RUNNING,
+            "owner": owner,
+            "fence": fence,
+            "attempts": row["attempts"] + 1,
+            "lease_until": now + self._settings.lease_s,
+            "updated_at": later(row, now),
+        }
+        close_attempt(connection, row, now, "lost")
+        connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(values))
+        connection.execute(insert(attempts).values(job_id=row["id"], fence=fence, owner=owner, began=now))
+        return job_from({**row, **values})
+
+    def _finish(
+        self,
+        job_id: str,
+        fence: int,
+        outcome: State,
+        progress: Standing,
+        lines: Lines,
+        insights: Insights,
+        **values: Any,
+    ) -> State:
+        now = self._clock()
+        with self._write() as connection:
+            row = _owned(connection, job_id, fence)
+            state = landing(outcome, row["control"])
+            if state is not outcome:
+                values = {}
+            if state.live:
+                values["attempts"] = row["attempts"] - 1
+            record(connection, row, progress, lines, insights)
+            end(connection, row, state, now, state.value, **values)
+            return state
+
+
+def _owned(connection: Connection, job_id: str, fence: int) -> Row:
+    row = locked(connection, job_id)
+    if row["fence"] != fence or row["state"] is not State.RUNNING:
+        raise LeaseLost(job_id, fence)
+    return row
