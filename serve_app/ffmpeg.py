@@ -1,0 +1,254 @@
+"""The one door to ffmpeg: hardened, cancellable, watched.
+
+Every run is a child process in a process group of its own, so that cancelling the task that waits for it ends all of
+it. There is no time limit, because a film of fifteen hours is as welcome as a clip of ten seconds; instead a run that
+shows no sign of life for `stall_s` is ended. Signs of life are the output time that ffmpeg reports and the bytes that
+it reads: only the latter move while a large mp4 is rearranged for fast start.
+
+Inputs go through `source`, which names a local file whatever characters it is called by, and allows no other protocol
+and no other demuxer: a playlist in disguise cannot make ffmpeg fetch a page or read another file. The decoders
+themselves are not sandboxed; run the service in a container when strangers may upload.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import imageio_ffmpeg
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from models.errors import DubError, OutOfSpace, StageFailed
+
+Samples = NDArray[np.float32]
+"""Interleaved sound of shape (samples, channels)."""
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.5
+_NO_SPACE = ("No space left on device", "Disk quota exceeded")
+_MAY_PASS = ("Input/output error", "Cannot allocate memory", "Resource temporarily unavailable", "Too many open files")
+
+
+@cache
+def binary() -> str:
+    """The ffmpeg that is run: FFMPEG of the environment, else the build that imageio-ffmpeg carries."""
+    return os.environ.get("FFMPEG") or str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def source(path: str | Path, *options: str, formats: str) -> list[str]:
+    """Arguments that open `path` as an input, with `options` in front; `formats` are the demuxers that may read it."""
+    guard = ["-protocol_whitelist", "file", "-format_whitelist", formats]
+    return [*guard, *options, "-i", file_url(path)]
+
+
+def file_url(path: str | Path) -> str:
+    """A name that ffmpeg takes for a file, even when it begins with a dash or holds a colon."""
+    return f"file:{Path(path).absolute()}"
+
+
+async def run(
+    args: Sequence[str],
+    *,
+    stage: str,
+    stall_s: float,
+    duration: float | None = None,
+    on_progress: Callable[[float], None] | None = None,
+    on_log: Callable[[str], None] | None = None,
+    stdin: AsyncGenerator[bytes, None] | None = None,
+    verbosity: str = "warning",
+) -> None:
+    """Run ffmpeg to its end. `on_progress` gets fractions 0–1 of `duration` (seconds), `on_log` each line of the log.
+
+    Raises StageFailed(stage, …), transient where another try may help; OutOfSpace; and whatever `stdin` raises.
+    """
+    pulse = _Pulse(duration, on_progress)
+    tail = _Tail(on_log)
+    command = ["-v", verbosity, "-y", "-nostats", "-progress", "pipe:1", "-stats_period", "0.5", *args]
+    async with _process(command, feed=stdin is not None) as process:
+        readers = [asyncio.create_task(_lines(process.stdout, pulse.hear))]
+        readers += [asyncio.create_task(_lines(process.stderr, tail.hear))]
+        feeders = [asyncio.create_task(_feed(process, stdin))] if stdin is not None else []
+        try:
+            await _outlive(process, readers + feeders, pulse, stage, stall_s)
+            await asyncio.gather(*readers)
+        finally:
+            await _cancel(readers + feeders)
+    _judge(process.returncode, tail, stage)
+
+
+async def pcm(
+    args: Sequence[str], *, stage: str, stall_s: float, rate: int, channels: int, chunk_s: float = 1.0
+) -> AsyncGenerator[Samples, None]:
+    """Decoded sound in chunks of `chunk_s` seconds, shape (samples, channels); the last one may be shorter.
+
+    Close it (contextlib.aclosing) to end the child. Raises like `run`.
+    """
+    tail = _Tail()
+    size = round(chunk_s * rate) * channels * 4
+    form = ["-f", "f32le", "-c:a", "pcm_f32le", "-ar", str(rate), "-ac", str(channels), "pipe:1"]
+    async with _process(["-v", "warning", *args, *form], feed=False) as process:
+        listener = asyncio.create_task(_lines(process.stderr, tail.hear))
+        try:
+            while block := await _block(cast(asyncio.StreamReader, process.stdout), size, stage, stall_s):
+                whole = len(block) // (4 * channels) * 4 * channels
+                yield np.frombuffer(block[:whole], np.float32).reshape(-1, channels)
+            await process.wait()
+            await listener
+        finally:
+            await _cancel([listener])
+    _judge(process.returncode, tail, stage)
+
+
+class _Pulse:
+    """When ffmpeg last showed a sign of life, and how far it is."""
+
+    def __init__(self, duration: float | None, on_progress: Callable[[float], None] | None) -> None:
+        self._duration = duration
+        self._on_progress = on_progress
+        self._sign: tuple[str, int] = ("", 0)
+        self._position = ""
+        self._since = time.monotonic()
+
+    def hear(self, line: str) -> None:
+        key, _, value = line.partition("=")
+        if key != "out_time_us" or not value.lstrip("-").isdigit():
+            return
+        self._position = value
+        if self._duration and self._on_progress:
+            self._on_progress(min(1.0, max(0.0, int(value) / 1e6 / self._duration)))
+
+    def still_for(self, pid: int) -> float:
+        """Seconds since the last change of position or of bytes read."""
+        sign = (self._position, _bytes_read(pid))
+        if sign != self._sign:
+            self._sign, self._since = sign, time.monotonic()
+        return time.monotonic() - self._since
+
+
+class _Tail:
+    """The end of the log: for the operator's debug log and to tell failures apart, never for the caller's eyes."""
+
+    def __init__(self, on_log: Callable[[str], None] | None = None) -> None:
+        self._on_log = on_log
+        self._lines: deque[str] = deque(maxlen=40)
+
+    def hear(self, line: str) -> None:
+        self._lines.append(line)
+        if self._on_log:
+            self._on_log(line)
+
+    def mentions(self, phrases: Sequence[str]) -> bool:
+        return any(phrase in line for line in self._lines for phrase in phrases)
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines)
+
+
+@contextlib.asynccontextmanager
+async def _process(args: Sequence[str], feed: bool) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A child whose whole process group is gone when the block is left, however it is left."""
+    pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        binary(), "-nostdin", "-hide_banner", *args,
+        stdin=pipe if feed else null, stdout=pipe, stderr=pipe, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await asyncio.shield(process.wait())
+
+
+async def _outlive(
+    process: asyncio.subprocess.Process, helpers: list[asyncio.Task[None]], pulse: _Pulse, stage: str, stall_s: float
+) -> None:
+    """Wait for the end of the child; the failure of a helper or a stall ends the wait."""
+    ended = asyncio.create_task(process.wait())
+    try:
+        while not ended.done():
+            tick = min(_TICK_S, stall_s / 4)
+            done, _ = await asyncio.wait({ended, *helpers}, timeout=tick, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+            if not ended.done() and pulse.still_for(process.pid) > stall_s:
+                raise _stalled(stage, stall_s)
+    finally:
+        await _cancel([ended])
+
+
+async def _feed(process: asyncio.subprocess.Process, blocks: AsyncGenerator[bytes, None]) -> None:
+    """Write `blocks`. When the child closes its end first, its exit status says why."""
+    pipe = cast(asyncio.StreamWriter, process.stdin)
+    try:
+        async with contextlib.aclosing(blocks):
+            async for block in blocks:
+                pipe.write(block)
+                await pipe.drain()
+        pipe.close()
+        await pipe.wait_closed()
+    except (BrokenPipeError, ConnectionResetError):
+        log.debug("ffmpeg closed its input early")
+
+
+async def _lines(stream: asyncio.StreamReader | None, hear: Callable[[str], None]) -> None:
+    """Hear each line of `stream`; a line of any length is cut rather than kept."""
+    stream = cast(asyncio.StreamReader, stream)
+    rest = b""
+    while block := await stream.read(65536):
+        *whole, rest = (rest + block).replace(b"\r", b"\n").split(b"\n")
+        for line in whole:
+            hear(line.decode(errors="replace").strip()[:2000])
+        rest = rest[-65536:]
+    if rest.strip():
+        hear(rest.decode(errors="replace").strip()[:2000])
+
+
+async def _block(stream: asyncio.StreamReader, size: int, stage: str, stall_s: float) -> bytes:
+    try:
+        return await asyncio.wait_for(stream.readexactly(size), stall_s)
+    except asyncio.IncompleteReadError as end:
+        return end.partial
+    except TimeoutError:
+        raise _stalled(stage, stall_s) from None
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _bytes_read(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).io_counters().read_chars)
+    except (psutil.Error, AttributeError):
+        return 0
+
+
+def _stalled(stage: str, stall_s: float) -> StageFailed:
+    return StageFailed(stage, f"media processing made no progress for {stall_s:g} seconds; try again", transient=True)
+
+
+def _judge(code: int | None, tail: _Tail, stage: str) -> None:
+    """Raise what a finished run deserves; a process that was killed from outside (memory) may be tried again."""
+    if code == 0:
+        return
+    log.debug("ffmpeg ended with %s in %s:\n%s", code, stage, tail)
+    error: DubError
+    if tail.mentions(_NO_SPACE):
+        error = OutOfSpace("the disk is full; free some space on the server and start the job again")
+    else:
+        transient = code is None or code < 0 or tail.mentions(_MAY_PASS)
+        error = StageFailed(stage, "media processing failed; the file may be damaged", transient=transient)
+    raise error
