@@ -1,0 +1,55 @@
+"""`python -m export`: makes model artifacts and checks them. Heavy imports happen inside, when a command needs them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.errors import DubError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+
+@app.command()
+def translation(
+    model: Annotated[str, typer.Argument(help="a Marian checkpoint: hub name or folder")],
+    out: Annotated[Path, typer.Option(help="the artifact's folder, such as models/local/en-de")],
+    source: Annotated[
+        list[str], typer.Option(help="source language (repeat for several), if the name does not tell")
+    ] = [],  # noqa: B006
+    target: Annotated[str, typer.Option(help="target language, if the name does not tell")] = "",
+    prefix: Annotated[str | None, typer.Option(help="target token such as '>>por<<'")] = None,
+    quantise: Annotated[bool, typer.Option(help="int8 for CPUs; --no-quantise keeps fp32, for GPUs")] = True,
+    licence: Annotated[str, typer.Option(help="SPDX name of the checkpoint's licence, for the manifest")] = "",
+    sentences: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="text for the parity check, a sentence a line")
+    ] = None,
+    test_set: Annotated[list[Path], typer.Option(help="source TAB reference lines to score on; repeatable")] = [],  # noqa: B006
+) -> None:
+    """Export a Marian checkpoint for the translation engine."""
+    from export.translation import Order, export
+
+    lines = tuple(sentences.read_text("utf-8").splitlines()) if sentences else ()
+    texts = tuple(line.split("\t")[0] for line in lines)
+    export(Order(model, out, tuple(source), target, prefix, quantise, licence, texts, tuple(test_set)))
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(help="the artifact's folder")]) -> None:
+    """Check an artifact's checksums, and its golden translations."""
+    from export.verify import verify as check
+
+    verdict = check(folder)
+    print(f"{folder}: {verdict.files} files intact, {verdict.golden} of {verdict.asked} golden sentences as at export")
+
+
+def main() -> None:
+    try:
+        app()
+    except DubError as error:
+        typer.secho(str(error), fg="red", err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Marian's tokenizer: a SentencePiece model for each side, and one table from pieces to ids.
+
+Written against sentencepiece itself, so that serving needs no transformers. It differs from theirs on purpose in one
+point: special tokens that appear in the text ("</s>") are text, and cannot steer the decoder.
+"""
+
+import json
+from pathlib import Path
+
+from sentencepiece import SentencePieceProcessor
+
+END, UNKNOWN, PAD = "</s>", "<unk>", "<pad>"
+
+
+class Tokenizer:
+    """`folder` holds source.spm, target.spm and vocab.json; target_vocab.json too where the sides differ."""
+
+    def __init__(self, folder: Path) -> None:
+        self._source = SentencePieceProcessor(model_file=str(folder / "source.spm"))
+        self._target = SentencePieceProcessor(model_file=str(folder / "target.spm"))
+        self._ids: dict[str, int] = json.loads((folder / "vocab.json").read_text("utf-8"))
+        separate = folder / "target_vocab.json"
+        target_ids = json.loads(separate.read_text("utf-8")) if separate.is_file() else self._ids
+        self._pieces: dict[int, str] = {i: piece for piece, i in target_ids.items()}
+        self._specials = {END, UNKNOWN, PAD}
+        self.end, self.unknown = self._ids[END], self._ids[UNKNOWN]
+
+    def knows(self, prefix: str) -> bool:
+        """Whether the vocabulary has this target prefix, such as `>>por<<`; the empty one it always has."""
+        return not prefix or prefix in self._ids
+
+    def encode(self, text: str, prefix: str = "") -> list[int]:
+        """Ids of `prefix` (if any), the text's pieces, and the end. Pieces that are not in the table become unknown."""
+        pieces = self._source.encode(text, out_type=str)
+        known = (self._ids.get(piece, self.unknown) for piece in ([prefix] if prefix else []) + pieces)
+        return [*known, self.end]
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of target ids; end, unknown, padding and `>>xxx<<` are left out."""
+        pieces = [self._pieces.get(i, UNKNOWN) for i in ids]
+        text: str = self._target.decode_pieces([piece for piece in pieces if not self._silent(piece)])
+        return text.replace("▁", " ").strip()
+
+    def _silent(self, piece: str) -> bool:
+        return piece in self._specials or (piece.startswith(">>") and piece.endswith("<<"))
