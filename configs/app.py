@@ -50,7 +50,7 @@ class Roots(Settings):
 
     @classmethod
     def from_environment(cls) -> "Roots":
-        """Reads UPLOADS_DIR, ARTIFACTS_DIR, TEMP_WORK_DIR and DATABASE_URL; makes the folders; paths come out absolute."""
+        """Reads UPLOADS_DIR, ARTIFACTS_DIR, TEMP_WORK_DIR and DATABASE_URL; makes the folders; paths are absolute."""
         home = Path("var").resolve()
         folders = {
             "uploads": Path(os.environ.get("UPLOADS_DIR") or home / "uploads").resolve(),

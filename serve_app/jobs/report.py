@@ -3,14 +3,14 @@
 One `Report` per attempt, fed by rooms (from the event loop or from threads) and emptied by whoever runs the job: the
 Driver writes it into the store, the command line draws it. Stages overlap, because windows of the video flow through
 the rooms on their own; so each stage has its own fraction, the percentage is their weighted sum, and the stage that is
-shown is the earliest one that has begun and has not finished.
+shown is the earliest one that has not finished.
 """
 
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from configs.pipeline import STAGES
@@ -36,7 +36,7 @@ class Report:
         self._lines: list[LogLine] = []
         self._insights: list[Insight] = []
         self._taken = (0, 0)
-        self._last_stamp = ""
+        self._last = datetime.min.replace(tzinfo=UTC)
         self._percent = self._base.percent
 
     # -- how far ---------------------------------------------------------------------------------------------------
@@ -53,8 +53,10 @@ class Report:
 
     def advance(self, stage: str, seconds: float) -> None:
         """`stage` has worked off so many more seconds of speech."""
-        if self._speech_s > 0:
-            self.fraction(stage, min(0.99, self._fractions[stage] + seconds / self._speech_s))
+        self.begin(stage)
+        with self._lock:
+            if self._speech_s > 0 and self._fractions[stage] < 0.99:
+                self._fractions[stage] = min(0.99, self._fractions[stage] + seconds / self._speech_s)
 
     def finish(self, stage: str) -> None:
         self.fraction(stage, 1.0)
@@ -127,9 +129,5 @@ class Report:
 
     def _stamp(self) -> str:
         """The current UTC time, always later than the one before: equal stamps would collapse on the page."""
-        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        if stamp <= self._last_stamp:
-            later = datetime.fromisoformat(self._last_stamp).timestamp() + 1e-6
-            stamp = datetime.fromtimestamp(later + 5e-7, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        self._last_stamp = stamp
-        return stamp
+        self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
+        return self._last.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,7 +1,7 @@
 """The folder of a job and what lies in it.
 
-A checkpoint is one JSON file: the data, a hash of the data, the key it was made from, and the files it speaks of with
-their size and content hash. It counts only while all of that still holds, so a kill at any moment, a half-copied disk
+A checkpoint is one JSON file: the data, the key it was made from, the files it speaks of with their size and content
+hash, and a hash over all that. It counts only while all of that still holds, so a kill at any moment, a half-copied disk
 or a changed setting costs work and never a wrong result. Modification times are not trusted: they survive neither
 copies nor clocks. The price is that a resumed job reads its large files once (SHA-256, some 1–2 GB/s at best).
 
@@ -84,17 +84,17 @@ class Workspace:
     def load(self, name: str, key: str) -> Any | None:
         """What was saved under `name`, or None when it is missing, damaged, of another key, or its files changed."""
         saved = self._read(name)
-        if saved is None or saved.get("key") != key or saved.get("hash") != digest(saved.get("data")):
+        if saved is None or saved.pop("hash", "") != digest(saved) or saved["key"] != key:
             return None
-        return saved["data"] if all(self._intact(file) for file in saved.get("files", ())) else None
+        return saved["data"] if all(self._intact(file) for file in saved["files"]) else None
 
     def save(self, name: str, key: str, data: Any, files: Iterable[Path] = ()) -> None:
         """Keeps `data`, anything that `plain` can turn into JSON, with the state of `files`. Raises OutOfSpace.
 
         None cannot be told from a missing checkpoint; tuples come back as lists.
         """
-        seen = [self._fingerprint(Path(file)) for file in files]
-        write_json(self.path(f"{name}.json"), {"key": key, "hash": digest(data), "files": seen, "data": data})
+        saved = {"key": key, "files": [self._fingerprint(Path(file)) for file in files], "data": data}
+        write_json(self.path(f"{name}.json"), {**saved, "hash": digest(saved)})
 
     def discard(self) -> None:
         """Removes the folder and everything in it; no error when there is none."""
