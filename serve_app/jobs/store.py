@@ -181,6 +181,21 @@ class Store:
         with self._engine.connect() as connection:
             return connection.execute(select(func.count()).where(due(self._clock()))).scalar_one()
 
+    def unfinished(self) -> int:
+        """How many jobs a Driver has or needs: the number of tokens that should be out.
+
+        One that is being cancelled counts too: should its Driver die now, it takes a claim to lay the job to rest.
+        """
+        wanted = select(func.count()).where(jobs.c.state.in_((State.WAITING, State.RUNNING)))
+        with self._engine.connect() as connection:
+            return connection.execute(wanted).scalar_one()
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by state, with a zero for every state that has none."""
+        query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        with self._engine.connect() as connection:
+            return dict.fromkeys((state.value for state in State), 0) | dict(connection.execute(query).tuples().all())
+
     def claim(self, owner: str) -> Job | None:
         """Leases the fairest waiting job to `owner`; its `fence` is the ticket for every later write. None: no work."""
         now = self._clock()

@@ -1,7 +1,7 @@
 """The folder of a job and what lies in it.
 
 A checkpoint is one JSON file: the data, the key it was made from, the files it speaks of with their size and content
-hash, and a hash over all that. It counts only while all of that still holds, so a kill at any moment, a half-copied disk
+hash, and a hash over all that. It counts only while everything still holds, so a kill at any moment, a half-copied disk
 or a changed setting costs work and never a wrong result. Modification times are not trusted: they survive neither
 copies nor clocks. The price is that a resumed job reads its large files once (SHA-256, some 1–2 GB/s at best).
 

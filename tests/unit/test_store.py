@@ -529,6 +529,20 @@ def test_a_full_disk_is_told_as_such(store: Store) -> None:
     assert store.logs("a") == []
 
 
+def test_jobs_are_counted_by_state_and_by_the_drivers_they_need(store: Store, clock: Clock) -> None:
+    assert store.counts() == {"waiting": 0, "running": 0, "paused": 0, "completed": 0, "failed": 0, "cancelled": 0}
+    for job_id in ("a", "b", "c", "d"):
+        store.submit(ask(job_id))
+    store.complete("a", claimed(store).fence, RESULT)
+    store.control("b", Control.PAUSE)
+    assert claimed(store).id == "c"
+    assert store.counts() == {"waiting": 1, "running": 1, "paused": 1, "completed": 1, "failed": 0, "cancelled": 0}
+    assert (store.waiting(), store.unfinished()) == (1, 2)
+    store.control("c", Control.CANCEL)
+    clock.now += 11
+    assert (store.waiting(), store.unfinished()) == (2, 2)
+
+
 def test_the_database_is_in_wal_mode_and_readers_do_not_wait_for_writers(store: Store, url: str) -> None:
     store.submit(ask())
     with sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None) as writer:
