@@ -16,8 +16,9 @@ import logging
 import os
 import signal
 import time
+import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -54,6 +55,20 @@ def source(path: str | Path, *options: str, formats: str) -> list[str]:
 def file_url(path: str | Path) -> str:
     """A name that ffmpeg takes for a file, even when it begins with a dash or holds a colon."""
     return f"file:{Path(path).absolute()}"
+
+
+@contextlib.contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """A draft beside `out` that becomes `out` when the block succeeds and is removed when it does not.
+
+    Drafts have unlike names: two processes that make the same file do not write into each other's.
+    """
+    draft = out.with_name(f".{uuid.uuid4().hex[:8]}.{out.name}.part")
+    try:
+        yield draft
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 async def run(

@@ -1,11 +1,41 @@
-"""What a media file holds, read once and then known to every room."""
+"""What a media file holds, read once and then known to every room.
 
+`probe` reads headers and packets; after the limits were checked it decodes a single frame, which alone knows of a
+rotation. Only the demuxers on the list may look at the file. The duration is measured by demuxing the last seconds,
+because headers lie (a recording that was cut off keeps the header of the whole) or are silent (live WebM); only a file
+that cannot be entered near its end is demuxed whole.
+
+Time 0 is the first video frame, wherever the container counts from. The duration is that of the video; sound that goes
+on for more than a second after the last frame (a lecture over one still picture) makes it longer, for words must not be
+lost. It does not know the true rate of a video of variable rate: `frame_rate` is the average.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+from av.stream import Disposition
+
+from configs.pipeline import PrepareSettings
+from models.errors import UnreadableMedia
+from serve_app import ffmpeg
+
+TAIL_S = 20.0  # the end of a file that is demuxed to find its last packet
+OVERHANG_S = 1.0  # sound that goes on for longer than this after the last frame belongs to the programme
+
+_ALIASES = {
+    "hy": ("hye", "arm"), "en": ("eng",), "ru": ("rus",), "es": ("spa",), "fr": ("fra", "fre"), "de": ("deu", "ger"),
+    "it": ("ita",), "pt": ("por",), "zh": ("zho", "chi", "cmn", "yue"), "ja": ("jpn",),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The input as probed. Times in seconds; `duration` is measured from packets when the header has none."""
+    """The input as probed. Times in seconds; `duration` is measured from packets, not believed from the header."""
 
     path: str
     size: int  # bytes
@@ -20,3 +50,206 @@ class Source:
     audio_codec: str
     audio_start: float  # where the track's first sample lies, counted from the start of the video
     audio_tracks: int
+    origin: float = 0.0  # video time 0, counted from the start of the file (which is where ffmpeg counts from)
+    pixel_format: str = ""
+    audio_language: str = ""  # as tagged, ISO-639-1 where known
+    audio_rate: int = 0  # Hz
+    audio_number: int = 1  # of the chosen track among the audio tracks, counted from 1
+
+
+def probe(path: str | Path, settings: PrepareSettings, language: str = "") -> Source:
+    """Look into the file; `language` (ISO-639-1 or empty) chooses among several audio tracks. Blocks on the disk.
+
+    Raises UnreadableMedia with the reason, and never an error of libav.
+    """
+    path = Path(path)
+    size = _size(path, settings)
+    with _opened(path, settings.containers) as container:
+        _check_limits(container, settings)
+        video = next((s for s in container.streams.video if not _is_picture(s)), None)
+        audio = _choose(container.streams.audio, language)
+        _check_streams(video, audio, settings)
+        width, height = _displayed(container, video)
+        origin, end = _extent(path, container, video, audio)
+        duration = end - origin
+        if not 0 < duration <= settings.max_duration_s:
+            raise _wrong_duration(duration, settings)
+        return Source(
+            path=str(path),
+            size=size,
+            duration=duration,
+            container=container.format.name,
+            video_index=video.index if video else None,
+            video_codec=video.codec_context.codec.canonical_name if video else None,
+            width=width,
+            height=height,
+            frame_rate=_frame_rate(video),
+            audio_index=audio.index,
+            audio_codec=audio.codec_context.codec.canonical_name,
+            audio_start=_start(audio, origin) - origin,
+            audio_tracks=len(container.streams.audio),
+            origin=origin - (container.start_time or 0) / av.time_base,
+            pixel_format=(video.codec_context.pix_fmt or "") if video else "",
+            audio_language=_language(audio),
+            audio_rate=audio.codec_context.sample_rate,
+            audio_number=list(container.streams.audio).index(audio) + 1,
+        )
+
+
+def sound(source: Source, rate: int) -> list[str]:
+    """Arguments for ffmpeg that read the chosen track at `rate` Hz: sample 0 lies at video time 0, gaps are silent."""
+    shift = f"asetpts=PTS-({source.origin:.6f})/TB"
+    fill = f"aresample={rate}:async=1:first_pts=0,atrim=end={source.duration:.6f}"
+    file = ffmpeg.source(source.path, formats=source.container)
+    return [*file, "-map", f"0:{source.audio_index}", "-af", f"{shift},{fill}"]
+
+
+def _size(path: Path, settings: PrepareSettings) -> int:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        raise UnreadableMedia("the file cannot be read; check that it exists and may be opened") from None
+    if not path.is_file():
+        raise UnreadableMedia("this is not a file; name one video file")
+    if size == 0:
+        raise UnreadableMedia("the file is empty; upload it again")
+    if size > settings.max_bytes:
+        raise UnreadableMedia(
+            f"the file has {size / 1e9:.1f} GB and at most {settings.max_bytes / 1e9:.1f} GB are accepted; split it"
+        )
+    return size
+
+
+@contextmanager
+def _opened(path: Path, formats: Iterable[str]) -> Iterator[Any]:
+    """A container opened by one of the demuxers `formats`; any error of libav that leaves the block becomes ours."""
+    guard = {"protocol_whitelist": "file", "format_whitelist": ",".join(formats)}
+    try:
+        with av.open(f"file:{path.absolute()}", options=guard, metadata_errors="replace") as container:
+            yield container
+    except PermissionError:
+        raise UnreadableMedia("the file may not be read by this service; change its permissions") from None
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise UnreadableMedia(
+            "the file is damaged or no media file of an accepted type; use mp4, mov, mkv, webm, avi, wmv or flv"
+        ) from error
+
+
+def _check_limits(container: Any, settings: PrepareSettings) -> None:
+    if len(container.streams) > settings.max_streams:
+        raise UnreadableMedia(
+            f"the file has {len(container.streams)} streams and at most {settings.max_streams} are accepted"
+        )
+    if container.duration and container.duration / av.time_base > settings.max_duration_s:
+        raise _wrong_duration(container.duration / av.time_base, settings)
+
+
+def _check_streams(video: Any, audio: Any, settings: PrepareSettings) -> None:
+    if audio is None:
+        raise UnreadableMedia("the file has no audio track, so there is nothing to translate")
+    if audio.codec_context.sample_rate <= 0:
+        raise UnreadableMedia("the audio track is damaged or in an unknown format; convert it to AAC and try again")
+    if video is not None and video.codec_context.width * video.codec_context.height > settings.max_pixels:
+        raise UnreadableMedia(
+            f"a picture of {video.codec_context.width} × {video.codec_context.height} is too large; scale it down"
+        )
+
+
+def _wrong_duration(duration: float, settings: PrepareSettings) -> UnreadableMedia:
+    if duration > settings.max_duration_s:
+        hours, most = duration / 3600, settings.max_duration_s / 3600
+        return UnreadableMedia(f"the video lasts {hours:.1f} hours and at most {most:g} are accepted; split it")
+    return UnreadableMedia("the file holds no sound or pictures that can be played; upload it again")
+
+
+def _is_picture(stream: Any) -> bool:
+    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
+
+
+def _choose(tracks: Iterable[Any], language: str) -> Any:
+    """The track in `language`, else the default one, else the first that has a decoder; None without any."""
+    playable = [t for t in tracks if t.codec_context is not None]
+    spoken = [t for t in playable if language and _language(t) == language]
+    default = [t for t in spoken or playable if t.disposition & Disposition.default]
+    return next(iter(default or spoken or playable), None)
+
+
+def _language(stream: Any) -> str:
+    tag = (stream.metadata.get("language") or "").lower().split("-")[0]
+    return next((two for two, threes in _ALIASES.items() if tag == two or tag in threes), "" if tag == "und" else tag)
+
+
+def _displayed(container: Any, video: Any) -> tuple[int, int]:
+    """Width and height in pixels after the rotation that the first frame asks for; 0, 0 without video."""
+    if video is None:
+        return 0, 0
+    width, height = video.codec_context.width, video.codec_context.height
+    try:
+        turned = next((frame.rotation for frame in container.decode(video)), 0) % 180 != 0
+    except av.error.FFmpegError:
+        turned = False  # a damaged first frame; mux will drop it
+    return (height, width) if turned else (width, height)
+
+
+def _frame_rate(video: Any) -> float:
+    rates = [r for r in (video.average_rate, video.guessed_rate, video.base_rate) if r] if video else []
+    return float(next((r for r in rates if 0 < r <= 1000), 25)) if video else 0.0
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+def _start(stream: Any, otherwise: float) -> float:
+    return otherwise if stream.start_time is None else float(stream.start_time * stream.time_base)
+
+
+def _extent(path: Path, container: Any, video: Any, audio: Any) -> tuple[float, float]:
+    """Container times of video time 0 and of the end of the programme."""
+    first = video or audio
+    origin = _start(first, (container.start_time or 0) / av.time_base)
+    ends = _ends(path, container, first, {s.index for s in (video, audio) if s is not None}, origin)
+    if not ends:
+        raise UnreadableMedia("the file holds no sound or pictures that can be played; upload it again")
+    sound = ends.get(audio.index, origin)
+    if video is None or video.index not in ends:
+        return origin, max(ends.values())
+    picture = ends[video.index]
+    return origin, sound if sound > picture + OVERHANG_S else picture
+
+
+def _ends(path: Path, container: Any, first: Any, wanted: set[int], origin: float) -> dict[int, float]:
+    """Where the last packet of each stream ends: from the tail of the file if `first` is in it, else from all of it."""
+    length = (container.duration or 0) / av.time_base
+    if length > 2 * TAIL_S:
+        try:
+            container.seek(int((origin + length - TAIL_S) * av.time_base))
+            ends = _demux(container, wanted)
+        except av.error.FFmpegError:
+            ends = {}
+        if first.index in ends:
+            return ends
+    with _opened(path, container.format.name.split(",")) as again:
+        return _demux(again, wanted)
+
+
+def _demux(container: Any, wanted: set[int]) -> dict[int, float]:
+    """The latest end of a packet per stream, in seconds of the container; a damaged end counts up to the damage."""
+    ends: dict[int, float] = {}
+    lengths: dict[int, float] = {}
+    try:
+        for packet in container.demux([container.streams[i] for i in sorted(wanted)]):
+            time = packet.pts if packet.pts is not None else packet.dts
+            if time is None or not packet.size:
+                continue
+            index, start = packet.stream.index, float(time * packet.time_base)
+            length = float((packet.duration or 0) * packet.time_base) or lengths.get(index) or _usual(packet.stream)
+            lengths[index] = length
+            ends[index] = max(ends.get(index, start), start + length)
+    except av.error.FFmpegError:
+        return ends
+    return ends
+
+
+def _usual(stream: Any) -> float:
+    """How long a packet without a duration lasts, roughly: one frame of the video, nothing of the sound."""
+    return 1 / _frame_rate(stream) if stream.type == "video" else 0.0

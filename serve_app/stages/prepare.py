@@ -1,0 +1,119 @@
+"""Room 1, initialization: may this job begin at all? Every reason to say no later is looked for here, where no is cheap.
+
+The disk check is an estimate: three times the input or, for long recordings in small files, what a second of work takes
+(the recognition WAV, the mix, and the spoken clips). Memory is only reported, because no room's memory grows with the
+length of the video.
+"""
+
+import asyncio
+import platform
+import shutil
+import subprocess
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from configs.pipeline import LANGUAGES, PrepareSettings
+from models.errors import OutOfSpace, UnsupportedLanguage
+from models.translation.pairs import route
+from serve_app.jobs.job import Request
+from serve_app.jobs.report import Report
+from serve_app.media import Source, probe
+
+STAGE = "initialization"
+WORK_BYTES_PER_S = 350_000  # 32 kB/s for the recognition WAV, up to 200 for the mix, the rest for clips
+DETECT = ("", "auto")
+
+
+async def prepare(
+    request: Request,
+    settings: PrepareSettings,
+    work: Path,
+    models_hears: frozenset[str] | None,
+    pairs: frozenset[tuple[str, str]],
+    report: Report,
+) -> Source:
+    """Probes `request.path` and checks languages and disk. `work` is an existing folder on the disk that will be used.
+
+    Raises UnreadableMedia, UnsupportedLanguage or OutOfSpace; else describes duration and hardware in the report.
+    """
+    report.begin(STAGE)
+    check_languages(request.source_lang, request.target_lang, models_hears, pairs)
+    known = "" if request.source_lang in DETECT else request.source_lang
+    source = await asyncio.to_thread(probe, request.path, settings, known)
+    check_disk(work, source, settings)
+    hardware = await asyncio.to_thread(hardware_here)
+    report.describe(duration_s=source.duration, hardware=hardware)
+    _explain(source, request, report)
+    return source
+
+
+def check_languages(source: str, target: str, hears: frozenset[str] | None, pairs: frozenset[tuple[str, str]]) -> None:
+    """Raises UnsupportedLanguage unless some way leads from `source` ("" or "auto": any that is heard) to `target`."""
+    if source not in DETECT:
+        if hears is not None and source not in hears:
+            raise UnsupportedLanguage(
+                f"the installed speech model does not understand {source!r}; choose one of: {', '.join(sorted(hears))}"
+            )
+        route(pairs, source, target)
+        return
+    heard = sorted(LANGUAGES if hears is None else hears & set(LANGUAGES))
+    if not any(_leads(pairs, candidate, target) for candidate in heard):
+        route(pairs, next((code for code in heard if code != target), "en"), target)
+
+
+def _leads(pairs: Collection[tuple[str, str]], source: str, target: str) -> bool:
+    try:
+        route(pairs, source, target)
+    except UnsupportedLanguage:
+        return False
+    return True
+
+
+def check_disk(work: Path, source: Source, settings: PrepareSettings) -> None:
+    need = max(settings.disk_factor * source.size, source.duration * WORK_BYTES_PER_S) + settings.min_free_bytes
+    free = shutil.disk_usage(work).free
+    if free < need:
+        raise OutOfSpace(
+            f"this job needs about {need / 1e9:.1f} GB of free disk and {free / 1e9:.1f} GB are left; free some space"
+        )
+
+
+def hardware_here() -> dict[str, Any]:
+    """cpu and gpu as names (gpu "none" without one), vram_gb and ram_gb as whole numbers, as the wire wants them."""
+    gpu, vram_gb = _gpu()
+    return {"cpu": _cpu(), "gpu": gpu, "vram_gb": vram_gb, "ram_gb": round(psutil.virtual_memory().total / 2**30)}
+
+
+def _cpu() -> str:
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass  # not Linux
+    return f"{name} ({psutil.cpu_count() or 1} cores)"
+
+
+def _gpu() -> tuple[str, int]:
+    """Name and memory in GiB of the first GPU that the driver's own tool lists."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+        name, _, mib = answer.splitlines()[0].rpartition(",")
+        return name.strip(), round(float(mib) / 1024)
+    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
+        return "none", 0
+
+
+def _explain(source: Source, request: Request, report: Report) -> None:
+    picture = f"{source.width} × {source.height} {source.video_codec}" if source.video_codec else "no picture"
+    message = f"Detected {source.duration:.1f} s of {picture} with {source.audio_codec} sound"
+    report.log(STAGE, message, container=source.container)
+    if source.audio_tracks > 1:
+        told = f"language {source.audio_language}" if source.audio_language else "no language given"
+        report.log(STAGE, f"Selected audio track {source.audio_number} of {source.audio_tracks} ({told})")
+    if request.source_lang == request.target_lang:
+        report.log(STAGE, "Source and target language are the same: using the original sound, with subtitles")
