@@ -41,11 +41,13 @@ class AsrSettings(Settings):
 class TranslationSettings(Settings):
     engine: str = "marian"
     artifacts: tuple[str, ...] = Field(
-        ("models/demo/*",), description="folders (globs allowed) that hold exported models, each with its manifest.json"
+        ("models/local/*", "models/demo/*"),
+        description="folders (globs allowed) of exported models, each with its manifest.json; the first wins a pair",
     )
     device: Device = "auto"
     threads: int = Field(2, ge=0)
     max_length: int = Field(256, ge=8, description="tokens of one translated sentence at most")
+    no_repeat_ngram: int = Field(0, ge=0, description="so many tokens in a row are never said twice; 0: no such rule")
     batch_tokens: int = Field(2048, ge=64, description="source tokens of one encoder batch, padding included")
 
 

@@ -30,6 +30,7 @@ from models.artifact import Artifact, find
 from models.errors import ArtifactMissing, UnsupportedLanguage
 from models.segment import Sentence
 from models.translation.pairs import Pair, check, recipe, route
+from models.translation.sentences import UNSPACED
 from models.translation.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -37,9 +38,6 @@ log = logging.getLogger(__name__)
 Array = NDArray[Any]
 Feed = dict[str, Array]
 """Inputs of the decoder by name."""
-
-UNSPACED = ("zh", "ja")
-"""Languages written without spaces between words."""
 
 
 def available(settings: TranslationSettings) -> frozenset[Pair]:
@@ -112,7 +110,7 @@ class MarianModel:
         manifest = artifact.manifest
         self._start, self._end, self._pad = (manifest.tokens[name] for name in ("start", "end", "pad"))
         self._limit = min(settings.max_length, manifest.positions)
-        self._batch_tokens = settings.batch_tokens
+        self._batch_tokens, self._no_repeat = settings.batch_tokens, settings.no_repeat_ngram
         self._prefix, self._gap = manifest.target_prefix, "" if manifest.target_language in UNSPACED else " "
         self.tokenizer = Tokenizer(artifact.folder)
         self._encoder = _session(artifact.path("encoder.onnx"), settings)
@@ -158,7 +156,7 @@ class MarianModel:
         alive = np.arange(len(rows))
         while len(alive):
             logits, *present = self._decoder.run(self._outputs, feed)
-            chosen = self._choose(logits[:, -1], room[alive])
+            chosen = self._choose(logits[:, -1], room[alive], [done[row] for row in alive])
             for row, token in zip(alive, chosen, strict=True):
                 done[row].append(int(token))
             room[alive] -= 1
@@ -167,9 +165,11 @@ class MarianModel:
             self._feed_back(feed, present, chosen, going)
         return done
 
-    def _choose(self, logits: Array, room: Array) -> Array:
+    def _choose(self, logits: Array, room: Array, said: list[list[int]]) -> Array:
         """The likeliest token of each row; padding is never chosen, and the last place is the end's."""
         logits[:, self._pad] = -np.inf
+        for line, ids in zip(logits, said, strict=True):
+            line[_repeating(ids, self._no_repeat)] = -np.inf
         return np.where(room <= 1, self._end, logits.argmax(-1)).astype(np.int64)
 
     def _feed_back(self, feed: Feed, present: list[Array], chosen: Array, going: Array) -> None:
@@ -191,6 +191,12 @@ class MarianModel:
         """Past keys and values before the first token: the merged decoder wants them, and does not look at them."""
         _, heads, _, width = self._past_shape
         return {name: np.zeros((count, heads, 1, width), np.float32) for name in self._past}
+
+
+def _repeating(said: list[int], size: int) -> list[int]:
+    """Tokens that would complete an n-gram of `size` that was said before; none for size 0."""
+    tail = said[len(said) - size + 1 :]
+    return [said[i + size - 1] for i in range(len(said) - size + 1) if size and said[i : i + size - 1] == tail]
 
 
 def _groups(lengths: list[int], budget: int) -> Iterator[list[int]]:
