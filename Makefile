@@ -1,0 +1,49 @@
+# `make demo` dubs a short video on this machine; `make test` is what every change has to pass.
+# Needs GNU make and a Python 3.11 or 3.12 that can make virtual environments (Debian: python3-venv).
+# Everything is installed into .venv, once: a stamp file there is younger than the lists it was installed from.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq -c configs/constraints.txt
+LISTS := pyproject.toml configs/constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: demo test lint serve clean help
+
+demo: .venv/.demo ## dub the demo video and say where the result lies
+	$(BIN)/dubserve demo
+
+test: lint ## everything that is checked: style, types, imports, tests
+	$(BIN)/pytest
+
+lint: .venv/.test ## the checks that run nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+serve: .venv/.demo ## start the service on this machine (gRPC 50051, HTTP 8000)
+	$(BIN)/dubserve serve
+
+clean: ## remove what make has made; jobs and their videos under var/ stay
+	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+.venv/.demo: $(LISTS) | $(BIN)/python
+	@echo "Installing the service and its demo weights into .venv (some minutes and about 1.5 GB the first time) ..."
+	$(INSTALL) -e '.[demo]'
+	@touch $@
+
+.venv/.test: $(LISTS) | $(BIN)/python
+	@echo "Installing the service, its tests and the exporters into .venv (several minutes and some GB the first time) ..."
+	$(INSTALL) -e '.[demo,test,export]'
+	@touch .venv/.demo $@
+
+# half an environment would look like a whole one the next time
+$(BIN)/python:
+	@echo "Making .venv ..."
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "install Python's venv module and try again (Debian: apt install python3-venv)"; exit 1; }
