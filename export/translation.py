@@ -59,7 +59,12 @@ def export(order: Order) -> Artifact:
     Raises ArtifactMissing when the checkpoint cannot be had, is no Marian model, or does not say which languages it
     translates.
     """
-    _hush()
+    with warnings.catch_warnings():
+        _hush()
+        return _export(order)
+
+
+def _export(order: Order) -> Artifact:
     config = _config(order.model)
     _languages(order)
     order.out.parent.mkdir(parents=True, exist_ok=True)

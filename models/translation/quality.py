@@ -90,8 +90,8 @@ def missing_numbers(text: str, said: str) -> list[str]:
 def untranslated(text: str, said: str, source: str, target: str) -> bool:
     """Whether `said` is the source text again, or is written in another script than `target`'s."""
     words = _words(text)
-    if len(words) >= 3 and words == _words(said):
-        return True
+    if len(set(words)) >= 3 and words == _words(said):
+        return _mostly_common(text)
     if {source, target} == {"zh", "ja"}:
         return False
     if target in _SCRIPTS:

@@ -1,153 +1,60 @@
-"""Sentences: cut where they end, never across a pause, and not one letter lost."""
-
-from itertools import pairwise
+"""Cutting and joining text."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.pipeline import RecognizeSettings
-from models.segment import Word
-from serve_app.sentences import segments
-
-SETTINGS = RecognizeSettings()
-
-
-def said(text, language="en", step=0.4, pause_after=(), pause=1.2, split=None):
-    """The texts of the segments of `text`, a word every `step` seconds; `split` cuts words as a recogniser would."""
-    pieces = split or [f" {piece}" for piece in text.split()]
-    words, at = [], 0.0
-    for piece in pieces:
-        words.append(Word(at, at + step, piece, 0.9))
-        at += step + (pause if piece.strip() in pause_after else 0.0)
-    return [segment.text for segment in segments(words, language, SETTINGS, 0)]
-
-
-def test_a_segment_carries_its_words_times_and_mean_probability():
-    words = [Word(5.0, 5.5, " Hello", 0.8), Word(5.6, 6.4, " there.", 0.6), Word(6.9, 8.4, " Bye.", 1.0)]
-    one, two = segments(words, "en", SETTINGS, first_id=7)
-    assert (one.id, one.start, one.end, one.text, one.words) == (7, 5.0, 6.4, "Hello there.", tuple(words[:2]))
-    assert one.confidence == pytest.approx(0.7)
-    assert (two.id, two.start, two.end, two.text) == (8, 6.9, 8.4, "Bye.")
+from models.translation.sentences import around, clauses, fixed, join, sentences
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "parts"),
     [
-        "We met Dr. Smith at noon yesterday.",
-        "It costs 1,000.50 dollars and not 3.5 or 3 cats.",
-        "The U.S. Army left at 10:45 in the morning.",
-        "They came at 9 a.m. and left early.",
-        "It was J. R. R. Tolkien who wrote it.",
-        "Fruit, bread, etc. were on the table.",
-        "See no. 5 on the list.",
-        "I was... thinking about it.",
-        "Go to www.example.com/a.b?c=1 for more.",
-        '"Why?" he asked me then.',
+        ("Yes. I do! Why? Because…  Well.", ["Yes.", "I do!", "Why?", "Because…", "Well."]),
+        ("It costs 1,000.50 at 10:45 a.m. on site.", ["It costs 1,000.50 at 10:45 a.m. on site."]),
+        ("Dr. Smith met Mr. J. Doe. They left.", ["Dr. Smith met Mr. J. Doe.", "They left."]),
+        ("He said “Go.” Then he went.", ["He said “Go.”", "Then he went."]),
+        ("¿Qué? ¡No! Él vino.", ["¿Qué?", "¡No!", "Él vino."]),
+        ("Բարև։ Ինչպե՞ս ես։", ["Բարև։", "Ինչպե՞ս ես։"]),
+        ("Это дом. Там кот.", ["Это дом.", "Там кот."]),
+        ("大家好。你好吗？很好", ["大家好。", "你好吗？", "很好"]),
+        ("no full stop", ["no full stop"]),
+        ("   ", []),
     ],
 )
-def test_what_is_no_end_of_a_sentence_is_not_cut(text):
-    assert said(text) == [text]
+def test_sentences(text: str, parts: list[str]) -> None:
+    assert sentences(text) == parts
 
 
-@pytest.mark.parametrize(
-    ("language", "sentences"),
-    [
-        ("en", ["Where were you going?", "I saw it there!", "Now we all know."]),
-        ("en", ["It was in the year 2019.", "Then they all left."]),
-        ("en", ["No, we really said no.", "I did not ask."]),
-        ("ru", ["Мы встретились в 2020 г.", "Потом всё изменилось быстро."]),
-        ("hy", ["Բարև ձեզ բոլորիդ։", "Ինչպե՞ս եք դուք այսօր։", "Շատ լավ եմ:", "Շնորհակալ եմ շատ այսօր։"]),
-        ("es", ["¿Dónde está la casa?", "¡Aquí está la casa!"]),
-        ("de", ["Wir kamen am 3. Oktober an.", "Es war sehr kalt."]),
-    ],
-)
-def test_sentences_end_in_every_script(language, sentences):
-    assert said(" ".join(sentences), language) == sentences
+@given(st.text(alphabet="aB .!?。,:1\n'\"", max_size=60))
+def test_no_sign_is_lost_between_sentences(text: str) -> None:
+    assert "".join("".join(sentences(text)).split()) == "".join(text.split())
 
 
-def test_scripts_without_spaces_are_joined_without_spaces():
-    pieces = [
-        "今日",
-        "は",
-        "いい",
-        "天気",
-        "です",
-        "。",
-        "3",
-        ".5",
-        "度",
-        "です",
-        "か",
-        "？",
-        "「はい",
-        "そう",
-        "です。",
-        "」",
+def test_clauses_are_cut_where_both_sides_have_substance() -> None:
+    assert clauses("Before we start the lesson, take a pen and paper.") == [
+        "Before we start the lesson,",
+        "take a pen and paper.",
     ]
-    assert said("", "ja", split=pieces) == ["今日はいい天気です。", "3.5度ですか？", "「はいそうです。」"]
-    assert said("", "zh", split=["你", "好", "吗", "？", "我", "很", "好", "！"]) == ["你好吗？", "我很好！"]
+    assert clauses("Yes, of course we can.") == ["Yes, of course we can."]
+    assert clauses("今天我们来谈谈历史，明天我们去博物馆。") == ["今天我们来谈谈历史，", "明天我们去博物馆。"]
 
 
-def test_pieces_of_a_number_or_a_word_stay_together():
-    pieces = [" At", " 10", ":45", " it", " cost", " 1", ",000", ".50", ",", " I", " don", "'t", " know", "."]
-    assert said("", split=pieces) == ["At 10:45 it cost 1,000.50, I don't know."]
+def test_addresses_are_cut_out_without_the_punctuation_behind_them() -> None:
+    assert around("See https://a.org/x?y=1, or write to jo.do@mail.example.org.") == [
+        "See", "https://a.org/x?y=1", ", or write to", "jo.do@mail.example.org", ".",
+    ]  # fmt: skip
 
 
-def test_a_pause_always_ends_a_segment():
-    assert said("and so my fellow Americans ask not", pause_after=("Americans", "not")) == [
-        "and so my fellow Americans",
-        "ask not",
-    ]
-    assert said("", split=[" well", " ten", "ish"], pause_after=("ten",)) == ["well ten", "ish"]
+def test_what_needs_no_translation() -> None:
+    assert all(fixed(part) for part in ("https://a.org", "jo@a.org", "10:45", "…", "$1,250.00"))
+    assert not any(fixed(part) for part in ("ok", "3D", "see https://a.org", "è"))
 
 
-def test_a_short_utterance_joins_what_it_touches_and_else_stays_alone():
-    assert said("Yes. I really think so now.") == ["Yes. I really think so now."]
-    assert said("Yes. I really think so now.", pause_after=("Yes.",), pause=0.5) == ["Yes.", "I really think so now."]
-    assert said("Yes.", step=0.2) == ["Yes."]
-
-
-def test_many_short_remarks_do_not_become_a_minute():
-    assert all(text in ("Yes. No. Yes.", "No. Yes. No.") for text in said("Yes. No. " * 39))
-    assert "".join(said("Yes. No. " * 40)).replace(" ", "") == "Yes.No." * 40
-
-
-def test_a_long_sentence_is_cut_at_its_comma():
-    first = "this is what we said when all of it was still new to everyone who came,"
-    second = "and then it went on and on until nobody could remember how it had begun at all."
-    assert said(f"{first} {second}") == [first, second]
-
-
-def test_marks_that_nobody_said_are_no_segments():
-    assert said("♪ ♪ ...") == []
-    assert said("Hello there everyone . . .", pause_after=("everyone",)) == ["Hello there everyone"]
-    assert segments([], "en", SETTINGS, 0) == []
-
-
-texts = st.sampled_from(
-    [" one", " two,", " three.", " 10", ":45", " Dr.", " Yes.", "。", "今", "は", " ?!", " …", " Ա։", " z"]
-)
-steps = st.sampled_from([0.0, 0.05, 0.3, 0.9, 3.0, 15.0])
-gaps = st.sampled_from([0.0, 0.0, 0.1, 0.4, 0.99, 1.0, 5.0])
-
-
-def spoken(words):
-    return [word for word in words if any(character.isalnum() for character in word.text)]
-
-
-@given(st.lists(st.tuples(texts, steps, gaps), max_size=60))
-def test_everything_is_kept_in_order_and_fits(rows):
-    words, at = [], 0.0
-    for text, step, gap in rows:
-        words.append(Word(at, at + step, text, 0.5))
-        at += step + gap
-    made = segments(words, "hy", SETTINGS, 3)
-    assert [segment.id for segment in made] == list(range(3, 3 + len(made)))
-    kept = [word for segment in made for word in segment.words]
-    assert spoken(kept) == spoken(words)
-    assert all(any(character.isalnum() for character in segment.text) for segment in made)
-    for segment in made:
-        assert 0 < segment.duration <= 12 + 1e-9 and segment.text == "".join(w.text for w in segment.words).strip()
-        assert all(two.start - one.end < SETTINGS.max_pause_s for one, two in pairwise(segment.words))
-    assert all(one.end <= two.start for one, two in pairwise(made))
+def test_joining_follows_the_script_and_the_punctuation() -> None:
+    assert (
+        join(["Ver", "https://a.org", ", o escribir a", "jo@a.org", "."], "es")
+        == "Ver https://a.org, o escribir a jo@a.org."
+    )
+    assert join(["大家好。", "", "很好。"], "zh") == "大家好。很好。"
+    assert join([], "es") == ""

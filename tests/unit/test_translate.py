@@ -1,0 +1,184 @@
+"""Room 4 with engines that are plain functions."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from configs.pipeline import TranslateSettings
+from models.errors import StageFailed
+from models.segment import Segment, Sentence
+from serve_app.jobs.report import Report
+from serve_app.stages.translate import Once, translate
+
+Answers = Callable[[str], tuple[str, ...]]
+
+
+class Engine:
+    """Answers from a table or a function, and remembers what it was asked."""
+
+    def __init__(self, answers: Answers | dict[str, str]) -> None:
+        self.asked: list[str] = []
+        self._answers: Answers = (lambda text: (answers[text],)) if isinstance(answers, dict) else answers
+
+    async def __call__(self, sentence: Sentence) -> Sentence:
+        self.asked.append(sentence.text)
+        await asyncio.sleep(0)
+        return replace(sentence, candidates=self._answers(sentence.text))
+
+
+def segments(*texts: str, seconds: float = 4.0) -> list[Segment]:
+    return [Segment(i, 5.0 * i, 5.0 * i + seconds, text) for i, text in enumerate(texts)]
+
+
+async def run(
+    given: list[Segment], engine: Engine | Once, report: Report | None = None, target: str = "es"
+) -> list[Segment]:
+    report = report or Report("job")
+    return await translate(
+        given, source="en", target=target, translate=engine, settings=TranslateSettings(), report=report
+    )
+
+
+async def test_segments_keep_their_order_and_gain_a_translation() -> None:
+    given = segments("Good morning.", "", "Good night.")
+    done = await run(given, Engine({"Good morning.": "Buenos días.", "Good night.": "Buenas noches."}))
+    assert [s.translation for s in done] == ["Buenos días.", "", "Buenas noches."]
+    assert [(s.id, s.start, s.end, s.text) for s in done] == [(s.id, s.start, s.end, s.text) for s in given]
+    assert all(s.flags == () and not s.condensed for s in done)
+
+
+async def test_the_same_language_asks_nobody() -> None:
+    engine = Engine({})
+    done = await run(segments("Good morning."), engine, target="en")
+    assert done[0].translation == "Good morning."
+    assert engine.asked == []
+
+
+async def test_progress_counts_the_seconds_of_speech() -> None:
+    report = Report("job")
+    report.expect_speech(8.0)
+    await run(segments("Good morning."), Engine({"Good morning.": "Buenos días."}), report)
+    report.finish("initialization"), report.finish("audio_extraction"), report.finish("transcription")
+    assert report.snapshot().stage_percent == pytest.approx(50)
+
+
+async def test_several_sentences_are_translated_one_by_one_and_joined() -> None:
+    engine = Engine({"Yes.": "Sí.", "I do.": "Quiero."})
+    done = await run(segments("Yes. I do."), engine)
+    assert done[0].translation == "Sí. Quiero."
+    assert sorted(engine.asked) == ["I do.", "Yes."]
+
+
+async def test_equal_sentences_are_translated_once_in_the_whole_job() -> None:
+    engine = Engine({"Yes.": "Sí.", "No.": "No."})
+    once = Once(engine)
+    await run(segments("Yes.", "Yes. No.", "Yes."), once)
+    await run(segments("No."), once)
+    assert sorted(engine.asked) == ["No.", "Yes."]
+
+
+async def test_a_failure_is_not_remembered() -> None:
+    answers = iter([StageFailed("translation", "busy", transient=True), "Sí."])
+
+    async def flaky(sentence: Sentence) -> Sentence:
+        answer = next(answers)
+        if isinstance(answer, StageFailed):
+            raise answer
+        return replace(sentence, candidates=(answer,))
+
+    once = Once(flaky)
+    with pytest.raises(StageFailed):
+        await once(Sentence("Yes.", "en", "es"))
+    assert (await once(Sentence("Yes.", "en", "es"))).candidates == ("Sí.",)
+
+
+async def test_an_error_ends_the_others_and_comes_through() -> None:
+    ended: list[str] = []
+
+    async def engine(sentence: Sentence) -> Sentence:
+        if sentence.text == "Bad.":
+            raise StageFailed("translation", "the model failed")
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            ended.append(sentence.text)
+            raise
+        return sentence
+
+    with pytest.raises(StageFailed, match="the model failed"):
+        await run(segments("Slow.", "Bad."), engine)  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    assert ended == ["Slow."]
+
+
+async def test_a_lost_address_is_put_back_by_translating_around_it() -> None:
+    engine = Engine(
+        {
+            "Visit https://a.org/x for details.": "Visite para más detalles.",
+            "Visit": "Visite",
+            "for details.": "para más detalles.",
+        }
+    )
+    report = Report("job")
+    done = await run(segments("Visit https://a.org/x for details."), engine, report)
+    assert done[0].translation == "Visite https://a.org/x para más detalles."
+    assert done[0].flags == ()
+    assert [(line.level, line.chunk_id) for line in report.lines()] == [("info", "0")]
+
+
+async def test_a_looping_sentence_is_tried_again_in_clauses() -> None:
+    whole = "When the rain had stopped, we went to the old town."
+    engine = Engine(
+        {
+            whole: "Cuando la la la la la.",
+            "When the rain had stopped,": "Cuando dejó de llover,",
+            "we went to the old town.": "fuimos al casco antiguo.",
+        }
+    )
+    done = await run(segments(whole), engine)
+    assert done[0].translation == "Cuando dejó de llover, fuimos al casco antiguo."
+    assert done[0].flags == ()
+
+
+async def test_what_stays_wrong_is_a_flag_and_a_warning() -> None:
+    report = Report("job")
+    done = await run(segments("Born in 1847."), Engine({"Born in 1847.": "Nació en 1874."}), report)
+    assert done[0].flags == ("numbers",)
+    line = report.lines()[0]
+    assert (line.level, line.stage, line.chunk_id) == ("warning", "translation", "0")
+    assert line.message == "check the translation of segment 0: a number is missing or changed"
+    assert line.extra == {"flags": ["numbers"]}
+
+
+async def test_another_candidate_that_passes_wins_over_the_first() -> None:
+    engine = Engine(lambda _: ("Nació en 1874.", "Nació en 1847."))
+    done = await run(segments("Born in 1847."), engine)
+    assert (done[0].translation, done[0].flags, done[0].condensed) == ("Nació en 1847.", (), False)
+
+
+LONG = "Hoy vamos a hablar un poco de la larga historia de esta ciudad."
+SHORT = "Hoy, la historia de esta ciudad."
+
+
+async def test_a_shorter_candidate_is_taken_when_the_slot_is_short() -> None:
+    engine = Engine(lambda _: (LONG, SHORT))
+    text = "Today we talk about the history of this city."
+    fits, tight = await run(segments(text), engine), await run(segments(text, seconds=2.0), engine)
+    assert (fits[0].translation, fits[0].condensed) == (LONG, False)
+    assert (tight[0].translation, tight[0].condensed) == (SHORT, True)
+
+
+async def test_the_pause_before_the_next_segment_counts_as_room() -> None:
+    engine = Engine(lambda _: (LONG, SHORT))
+    text = "Today we talk about the history of this city."
+    done = await run(segments(text, text, seconds=2.0), engine)
+    assert [s.condensed for s in done] == [False, True]
+
+
+async def test_a_shorter_candidate_with_a_fault_is_not_taken() -> None:
+    engine = Engine(lambda _: ("En el año 1847 nació en una casa grande.", "Nació en 1874."))
+    done = await run(segments("He was born in 1847 in a big house.", seconds=1.0), engine)
+    assert "1847" in str(done[0].translation)
+    assert not done[0].condensed
