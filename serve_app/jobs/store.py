@@ -64,7 +64,7 @@ _OVER = {
 }
 
 
-class LeaseLost(Exception):  # noqa: N818  (it is news, not a fault)
+class LeaseLost(Exception):
     """Somebody else has this job now, or nobody should: stop the run and write nothing more. Callers never see it."""
 
 

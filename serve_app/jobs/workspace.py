@@ -30,13 +30,15 @@ from models.errors import InvalidJob, OutOfSpace
 def safe_id(job_id: str) -> str:
     """The id itself when it can be the name of a folder and of artifacts; raises InvalidJob otherwise.
 
-    An id that ends in _translated is refused as well: its subtitles would carry the name of another job's translated
-    ones in the flat layout.
+    An id that ends in _translated or _bilingual is refused as well: its plain subtitles would carry the name of another
+    job's translated ones in the flat layout.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", job_id) or job_id.endswith("_translated"):
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", job_id) or job_id.endswith(
+        ("_translated", "_bilingual")
+    ):
         raise InvalidJob(
             "choose a session id of 1 to 128 letters, digits, dots, dashes and underscores "
-            "that neither starts with a dot nor ends in _translated"
+            "that neither starts with a dot nor ends in _translated or _bilingual"
         )
     return job_id
 
@@ -49,6 +51,7 @@ class Artifacts:
     early_preview: Path
     original_srt: Path
     translated_srt: Path
+    bilingual_srt: Path
     report: Path
 
 
@@ -60,6 +63,7 @@ def artifacts(root: Path, job_id: str) -> Artifacts:
         early_preview=root / f"{stem}_early_preview.mp4",
         original_srt=root / f"{stem}_subtitles.srt",
         translated_srt=root / f"{stem}_translated_subtitles.srt",
+        bilingual_srt=root / f"{stem}_bilingual_subtitles.srt",
         report=root / f"{stem}_report.json",
     )
 

@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,24 @@ def test_ids_that_can_be_folders(job_id: str) -> None:
 
 @pytest.mark.parametrize(
     "job_id",
-    ["", ".", "..", ".hidden", "a/b", "../a", "/a", "a\\b", "a b", "a\n", "a\0", "é", "٣", "0" * 129, "a_translated"],
+    [
+        "",
+        ".",
+        "..",
+        ".hidden",
+        "a/b",
+        "../a",
+        "/a",
+        "a\\b",
+        "a b",
+        "a\n",
+        "a\0",
+        "é",
+        "٣",
+        "0" * 129,
+        "a_translated",
+        "a_bilingual",
+    ],
 )
 def test_ids_that_cannot(job_id: str, tmp_path: Path) -> None:
     for attempt in (safe_id, lambda i: Workspace(tmp_path, i), lambda i: artifacts(tmp_path, i)):
@@ -84,11 +102,20 @@ def test_the_flat_layout_by_which_readers_look(tmp_path: Path) -> None:
         "x_early_preview.mp4",
         "x_subtitles.srt",
     ]
-    assert [path.name for path in (files.translated_srt, files.report)] == [
+    assert [path.name for path in (files.translated_srt, files.bilingual_srt, files.report)] == [
         "x_translated_subtitles.srt",
+        "x_bilingual_subtitles.srt",
         "x_report.json",
     ]
     assert files.output.parent == tmp_path
+
+
+def test_no_two_jobs_share_a_name_in_the_flat_layout(tmp_path: Path) -> None:
+    names = [path.name.removeprefix("x") for path in astuple(artifacts(tmp_path, "x"))]
+    for mine, other in permutations(names, 2):
+        if mine.endswith(other):  # x + mine is also (x + beginning of mine) + other
+            with pytest.raises(InvalidJob):
+                safe_id("x" + mine.removesuffix(other))
 
 
 # -- paths -----------------------------------------------------------------------------------------------------------
