@@ -1,7 +1,7 @@
 """Room 2, audio_extraction: the sound that the recogniser hears, 16 kHz mono, sample 0 at video time 0.
 
-One track only: several tracks in one WAV are an error, and the wrong one is worse. The full-rate original is not copied;
-mux reads it from the source again, which costs a second pass over the file and saves ten gigabytes on a long film.
+One track only: several tracks in one WAV are an error, and the wrong one is worse. The full-rate original is not
+copied; mux reads it from the source again, which costs a second pass and saves ten gigabytes on a long film.
 
 A damaged track is decoded as far as it goes, with silence for what is lost. ffmpeg's closing statistics say how many
 packets went into the decoder and how many frames came out; when that is less than half, the job ends here with an
@@ -63,9 +63,8 @@ class _Decoded:
     """Reads the decoder's closing statistics from ffmpeg's log."""
 
     def __init__(self, index: int) -> None:
-        self._line = re.compile(
-            rf"stream #0:{index} \(audio\): (\d+) packets.* (\d+) frames decoded; (\d+) decode errors"
-        )
+        numbers = r"(\d+) packets.* (\d+) frames decoded; (\d+) decode errors"
+        self._line = re.compile(rf"stream #0:{index} \(audio\): {numbers}")
         self.packets = self.frames = self.errors = 0
 
     def hear(self, line: str) -> None:

@@ -1,4 +1,4 @@
-"""Room 1, initialization: may this job begin at all? Every reason to say no later is looked for here, where no is cheap.
+"""Room 1, initialization: may this job begin at all? Reasons to say no later are looked for here, where no is cheap.
 
 The disk check is an estimate: three times the input or, for long recordings in small files, what a second of work takes
 (the recognition WAV, the mix, and the spoken clips). Memory is only reported, because no room's memory grows with the
