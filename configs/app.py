@@ -61,3 +61,12 @@ class Roots(Settings):
             folder.mkdir(parents=True, exist_ok=True)
         url = os.environ.get("DATABASE_URL") or f"sqlite:///{folders['work'] / '.jobs.sqlite'}"
         return cls(**folders, database_url=SecretStr(url))
+
+    def as_environment(self) -> dict[str, str]:
+        """The same roots as variables, absolute, for processes that run elsewhere."""
+        return {
+            "UPLOADS_DIR": str(self.uploads),
+            "ARTIFACTS_DIR": str(self.artifacts),
+            "TEMP_WORK_DIR": str(self.work),
+            "DATABASE_URL": self.database_url.get_secret_value(),
+        }

@@ -51,7 +51,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One recognised word. `text` keeps its leading space, so that joining words gives the sentence back in any script."""
+    """One recognised word. `text` keeps its leading space: joining words gives the sentence back in any script."""
 
     start: float
     end: float

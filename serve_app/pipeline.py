@@ -1,9 +1,41 @@
-"""The straight line: eight awaits, one per room."""
+"""The straight line: eight awaits, one per room, and the windows in which a job flows through the middle four.
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+`prepare` and `extract` see the whole file. Voice detection then cuts it at long pauses into windows; each passes
+recognize → translate → speak → sync on its own, a few at once, the first one first, so that all engines work on one job
+at the same time and memory does not grow with its length. `subtitle` and `mux` read them in order.
 
-from models.segment import Clip, Sentence, Span, Speech, Transcript, Utterance
+After each room its answer lies in the job's workspace under a key: a hash of what went in and of the settings that
+matter to that room. A resumed job skips what is there; a changed setting redoes only what depends on it.
+"""
+
+import asyncio
+import errno
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from configs.app import AppSettings
+from configs.pipeline import PipelineSettings
+from models.errors import DubError, NoSpeech, OutOfSpace, StageFailed
+from models.segment import Clip, Segment, Sentence, Span, Speech, Transcript, Utterance, segments_from_json, to_json
+from models.translation.pairs import route
+from serve_app.jobs.job import Quality, Request, Result
+from serve_app.jobs.report import Report
+from serve_app.jobs.workspace import Artifacts, Workspace, key, write_json
+from serve_app.media import Source
+from serve_app.quality import measure, report_json
+from serve_app.stages.extract import extract
+from serve_app.stages.mux import Mixed, mux
+from serve_app.stages.prepare import prepare
+from serve_app.stages.recognize import identify, listen, recognize
+from serve_app.stages.speak import speak
+from serve_app.stages.subtitle import subtitle, write
+from serve_app.stages.sync import sync
+from serve_app.stages.translate import translate
+from serve_app.windows import windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +53,274 @@ class Models:
     speak: Callable[[Utterance], Awaitable[Speech]]
     hears: frozenset[str] | None
     pairs: frozenset[tuple[str, str]]
+
+
+async def dub(
+    request: Request, models: Models, settings: AppSettings, workspace: Workspace, files: Artifacts, report: Report
+) -> Result:
+    """Dubs `request.path` into `files`. Raises a DubError; every other error of a room comes out as StageFailed."""
+    return await Line(request, models, settings, workspace, files, report).run()
+
+
+@contextmanager
+def room(report: Report, stage: str) -> Iterator[None]:
+    """The door of a room: only errors of our tree leave through it."""
+    report.begin(stage)
+    try:
+        yield
+    except DubError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise OutOfSpace("the disk is full; free some space and start the job again") from error
+        raise StageFailed(stage, "this stage met an error that it did not foresee") from error
+
+
+@dataclass(slots=True)
+class Line:
+    """One job on its way through the rooms."""
+
+    request: Request
+    models: Models
+    settings: AppSettings
+    workspace: Workspace
+    files: Artifacts
+    report: Report
+    began: float = field(default_factory=time.monotonic)
+    windows_passed: Counter[str] = field(default_factory=Counter)
+    segments_total: int = 0
+    segments_done: int = 0
+
+    @property
+    def rooms(self) -> PipelineSettings:
+        return self.settings.pipeline
+
+    async def run(self) -> Result:
+        source = await self.prepare()
+        wav = await self.extract(source)
+        speech, language = await self.listen(source, wav)
+        segments = await self.through_windows(source, wav, speech, language)
+        if not segments:
+            raise NoSpeech("nothing intelligible was said; choose another audio track or a larger speech model")
+        dubbed = segments if language != self.request.target_lang else []
+        subtitles = await self.subtitle(segments, source, language)
+        mixed = await self.mux(dubbed, source, subtitles)
+        return await asyncio.to_thread(self.conclude, segments, dubbed, source, language, mixed)
+
+    # -- the whole file --------------------------------------------------------------------------------------------
+
+    async def prepare(self) -> Source:
+        with room(self.report, "initialization"):
+            source = await prepare(
+                self.request,
+                self.rooms.prepare,
+                self.workspace.folder,
+                self.models.hears,
+                self.models.pairs,
+                self.report,
+            )
+        self.report.finish("initialization")
+        return source
+
+    async def extract(self, source: Source) -> Path:
+        wav = self.workspace.path("speech.wav")
+        with room(self.report, "audio_extraction"):
+            made_from = key(source, modified(source))
+            if self.workspace.load("extract", made_from) is None:
+                await extract(source, wav, self.rooms.extract, self.rooms.stall_s, self.report)
+                self.workspace.save("extract", made_from, wav.name, files=[wav])
+        self.report.finish("audio_extraction")
+        return wav
+
+    async def listen(self, source: Source, wav: Path) -> tuple[list[Span], str]:
+        """Where speech is, and in which language."""
+        given, engines = self.request.source_lang, self.settings.engines
+        with room(self.report, "transcription"):
+            made_from = key(source, modified(source), engines.vad, engines.asr, self.rooms.recognize, given)
+            known = self.workspace.load("listen", made_from)
+            if known is not None:
+                return [Span(**span) for span in known["speech"]], known["language"]
+            speech = await listen(wav, self.models.detect)
+            language = await identify(
+                wav, speech, given, self.models.recognize, self.models.hears, self.rooms.recognize, self.report
+            )
+            route(self.models.pairs, language, self.request.target_lang)
+            self.workspace.save("listen", made_from, {"speech": [asdict(s) for s in speech], "language": language})
+        return speech, language
+
+    # -- window by window ------------------------------------------------------------------------------------------
+
+    async def through_windows(self, source: Source, wav: Path, speech: list[Span], language: str) -> list[Segment]:
+        cuts = windows(speech, source.duration, self.rooms.windows)
+        self.report.expect_speech(sum(span.duration for span in speech))
+        gate = asyncio.Semaphore(self.rooms.windows.at_once)
+
+        async def one(number: int, window: Span) -> list[Segment]:
+            async with gate:
+                made_from = key(source, modified(source), language, window)
+                return await self.window(number, window, wav, speech, language, made_from, of=len(cuts))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(number, window)) for number, window in enumerate(cuts)]
+        except BaseExceptionGroup as failed:  # the first failure has cancelled the other windows
+            raise failed.exceptions[0] from failed
+        return [segment for task in tasks for segment in task.result()]
+
+    async def window(
+        self, number: int, window: Span, wav: Path, speech: list[Span], language: str, made_from: str, of: int
+    ) -> list[Segment]:
+        """Four rooms for one window. Each key holds the one before: what changes upstream is redone downstream."""
+        ask, engines, rooms, models, report = self.request, self.settings.engines, self.rooms, self.models, self.report
+        name = f"windows/{number:04}"
+        clips = self.workspace.path(name, "clips")
+        clips.mkdir(exist_ok=True)
+
+        made_from = key(made_from, engines.vad, engines.asr, rooms.recognize)
+        work = recognize(
+            wav, window, speech, language, models.recognize, rooms.recognize, first_id=number * 1000 + 1, report=report
+        )
+        segments = await self.step("transcription", f"{name}/recognize", made_from, work, of)
+        self.count(total=len(segments))
+
+        made_from = key(made_from, ask.target_lang, engines.translation, rooms.translate)
+        work = translate(
+            segments,
+            source=language,
+            target=ask.target_lang,
+            translate=models.translate,
+            settings=rooms.translate,
+            report=report,
+        )
+        segments = await self.step("translation", f"{name}/translate", made_from, work, of)
+
+        if language == ask.target_lang:  # nothing to speak: subtitles over the original sound
+            return await self.unspoken(segments, of)
+        made_from = key(made_from, ask.voice_gender, engines.tts, rooms.speak)
+        work = speak(
+            segments,
+            language=ask.target_lang,
+            gender=ask.voice_gender,
+            say=models.speak,
+            folder=clips,
+            settings=rooms.speak,
+            report=report,
+        )
+        segments = await self.step("tts", f"{name}/speak", made_from, work, of)
+
+        made_from = key(made_from, rooms.sync)
+        work = sync(segments, window=window, folder=clips, settings=rooms.sync, report=report)
+        segments = await self.step("audio_sync", f"{name}/sync", made_from, work, of)
+        self.count(done=len(segments))
+        return segments
+
+    async def step(
+        self, stage: str, name: str, made_from: str, work: Coroutine[None, None, list[Segment]], of: int
+    ) -> list[Segment]:
+        """One room's answer for one window: from its checkpoint, else worked out and kept."""
+        with room(self.report, stage):
+            known = self.workspace.load(name, made_from)
+            if known is not None:
+                work.close()
+                segments = segments_from_json(known)
+            else:
+                segments = await work
+                sounds = [Path(p) for s in segments for p in (s.speech, s.dub) if p]
+                self.workspace.save(name, made_from, to_json(segments), files=sounds)
+        self.pass_window(stage, of)
+        return segments
+
+    async def unspoken(self, segments: list[Segment], of: int) -> list[Segment]:
+        for stage in ("tts", "audio_sync"):
+            self.pass_window(stage, of)
+        self.count(done=len(segments))
+        return segments
+
+    def pass_window(self, stage: str, of: int) -> None:
+        self.windows_passed[stage] += 1
+        if self.windows_passed[stage] == of:
+            self.report.finish(stage)
+
+    def count(self, total: int = 0, done: int = 0) -> None:
+        self.segments_total += total
+        self.segments_done += done
+        self.report.describe(segments_total=self.segments_total, segments_done=self.segments_done)
+
+    # -- all windows in order --------------------------------------------------------------------------------------
+
+    async def subtitle(self, segments: list[Segment], source: Source, language: str) -> Path:
+        """Writes the subtitle files and returns the one to show over the dub."""
+        with room(self.report, "subtitle_generation"):
+            tracks = subtitle(
+                segments,
+                source_lang=language,
+                target_lang=self.request.target_lang,
+                duration=source.duration,
+                frame_rate=source.frame_rate,
+                settings=self.rooms.subtitle,
+            )
+            for complaint in tracks.unmet:
+                self.report.log("subtitle_generation", complaint, level="warning")
+            for cues, path in (
+                (tracks.original, self.files.original_srt),
+                (tracks.translated, self.files.translated_srt),
+                (tracks.bilingual, self.files.bilingual_srt),
+            ):
+                await asyncio.to_thread(write, cues, path)
+        self.report.finish("subtitle_generation")
+        return self.files.translated_srt
+
+    async def mux(self, dubbed: list[Segment], source: Source, subtitles: Path) -> Mixed:
+        with room(self.report, "video_combination"):
+            mixed = await mux(
+                source,
+                dubbed,
+                subtitles,
+                self.request.subtitles or self.rooms.mux.subtitles,
+                self.files.output,
+                self.workspace.path("mux"),
+                self.rooms.mux,
+                self.rooms.stall_s,
+                self.report,
+            )
+        self.report.finish("video_combination")
+        return mixed
+
+    def conclude(
+        self, segments: list[Segment], dubbed: list[Segment], source: Source, language: str, mixed: Mixed
+    ) -> Result:
+        """Measures what came out and writes the report."""
+        quality = measure(dubbed, source, mixed, self.rooms)
+        self.tell(segments, quality)
+        write_json(
+            self.files.report, report_json(self.request, source, language, segments, mixed, quality, self.report)
+        )
+        return Result(
+            output=str(self.files.output),
+            original_srt=str(self.files.original_srt),
+            translated_srt=str(self.files.translated_srt),
+            report=str(self.files.report),
+            duration_s=mixed.duration,
+            output_bytes=mixed.bytes,
+            original_bytes=source.size,
+            processing_s=time.monotonic() - self.began,
+            quality=quality,
+        )
+
+    def tell(self, segments: list[Segment], quality: Quality) -> None:
+        """The insight that every finished job has: what was measured on it."""
+        flagged = sum(bool(s.flags) for s in segments)
+        lip_sync = "not measured" if quality.lip_sync is None else f"{quality.lip_sync:.0f} % of them in time"
+        self.report.insight(
+            "success" if not flagged else "warning",
+            f"{len(segments)} segments dubbed",
+            f"{lip_sync}; {flagged} with an open translation check; {quality.condensed} shortened to fit.",
+            "high" if flagged else "medium",
+            **asdict(quality),
+        )
+        self.report.log("video_combination", f"Dub finished: {len(segments)} segments, {lip_sync}", level="success")
+
+
+def modified(source: Source) -> int:
+    """When the input was last written, in nanoseconds: a replaced file is another input."""
+    return Path(source.path).stat().st_mtime_ns

@@ -36,10 +36,13 @@ NOT_ALLOWED = {
 
 INTERNAL = "the service failed in a way that it did not foresee; the operator finds the reason in its log"
 
-CODE_OF = {
-    kind.code: kind
-    for kind in (errors.InvalidJob, *errors.InvalidJob.__subclasses__(), errors.ArtifactMissing, errors.OutOfSpace)
-}
+KEPT: tuple[type[errors.DubError], ...] = (
+    errors.InvalidJob,
+    *errors.InvalidJob.__subclasses__(),
+    errors.ArtifactMissing,
+    errors.OutOfSpace,
+)
+CODE_OF = {kind.code: kind for kind in KEPT}
 """From the code that a job row keeps back to the error that it was."""
 
 
@@ -271,7 +274,10 @@ def job_json(job: Job, lines: list[LogLine]) -> dict[str, Any]:
         "message": sentence(job),
         "source_lang": job.request.source_lang,
         "target_lang": job.request.target_lang,
-        "progress": {**asdict(job.progress), "percent": 100.0 if job.state is State.COMPLETED else job.progress.percent},
+        "progress": {
+            **asdict(job.progress),
+            "percent": 100.0 if job.state is State.COMPLETED else job.progress.percent,
+        },
         "log": [asdict(line) for line in lines],
         "error": {"code": job.error_code, "message": job.error} if job.state is State.FAILED else None,
         "result": result_json(job.result) if job.result else None,
@@ -283,6 +289,10 @@ def job_json(job: Job, lines: list[LogLine]) -> dict[str, Any]:
 def result_json(out: Result) -> dict[str, Any]:
     figures = asdict(out)
     return {name: figures[name] for name in ("duration_s", "output_bytes", "original_bytes", "processing_s", "quality")}
+
+
+def insight_json(insight: Insight) -> dict[str, Any]:
+    return asdict(insight)
 
 
 def fault_json(problem: Fault) -> dict[str, Any]:

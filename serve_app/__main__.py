@@ -1,0 +1,192 @@
+"""The command line: dub · serve · submit · demo · jobs."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from configs.app import AppSettings, JobSettings, Roots
+from configs.pipeline import Subtitles
+from models.errors import DubError, InvalidJob
+from serve_app.jobs.job import Request
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="Self-hosted video translation, served.",
+)
+console = Console()
+errors = Console(stderr=True)
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+Video = Annotated[Path, typer.Argument(help="the video", exists=True, dir_okay=False, resolve_path=True)]
+To = Annotated[str, typer.Option("--to", help="language of the dub: en hy ru es fr de it pt zh ja")]
+From = Annotated[str, typer.Option("--from", help="language of the video; left out: listen for it")]
+Voice = Annotated[str, typer.Option(help="male, female or neutral")]
+Config = Annotated[Path | None, typer.Option(help="default: serve_config.yaml here, else the one of this installation")]
+AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON and nothing else")]
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Errors of our tree become one red sentence and exit code 1 (2 where the caller can mend it)."""
+    try:
+        yield
+    except DubError as error:
+        errors.print(f"[red]{error.code}[/red]: {error}", highlight=False)
+        raise typer.Exit(2 if isinstance(error, InvalidJob) else 1) from None
+
+
+def config_file(given: Path | None) -> Path:
+    here = Path("serve_config.yaml")
+    return given or (here if here.is_file() else REPOSITORY / "serve_config.yaml")
+
+
+def settings_of(config: Path) -> AppSettings:
+    """`args:` of a config file. Raises InvalidJob with the first fault."""
+    try:
+        return AppSettings.model_validate(yaml.safe_load(config.read_text())["applications"][0]["args"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidJob(f"{config.name}: {place}: {first['msg']}") from error
+    except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
+        raise InvalidJob(
+            f"{config.name} is not a config file of this service; compare it with serve_config.yaml"
+        ) from error
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    verbose: Annotated[bool, typer.Option(help="show what Ray and the replicas print")] = False,
+) -> None:
+    """Run the service on this machine until Ctrl-C."""
+    with told():
+        chosen = config_file(config)
+        settings_of(chosen)
+        os.environ.update(Roots.from_environment().as_environment())
+        from serve_app.deployments.cluster import serve_until_stopped  # Ray takes seconds to import
+
+        serve_until_stopped(chosen, lambda line: console.print(line, highlight=False), verbose)
+
+
+@app.command()
+def dub(
+    video: Video,
+    to: To,
+    source: From = "",
+    out: Annotated[Path, typer.Option(help="folder for the results")] = Path("out"),
+    subtitles: Annotated[Subtitles | None, typer.Option(help="default: as configured")] = None,
+    voice: Voice = "",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Dub one video in this process, without a service.
+
+    Example: dubserve dub talk.mp4 --to es --subtitles soft
+    """
+    with told():
+        from serve_app.local import dub_file  # the engines take seconds to import
+
+        settings = settings_of(config_file(config))
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", video.stem).strip("-") or "video"
+        request = Request(name, str(video), source, to, voice, subtitles)
+        result = asyncio.run(dub_file(request, settings, out.resolve(), Console(quiet=True) if as_json else console))
+        show(result, as_json)
+
+
+@app.command()
+def submit(
+    video: Video,
+    to: To,
+    source: From = "",
+    voice: Voice = "",
+    url: Annotated[str, typer.Option(help="host:port of the gRPC door")] = "localhost:50051",
+    session: Annotated[str, typer.Option(help="id of the job; give the same again to attach or resume")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Send one video to a running service and follow it.
+
+    The service reads files in its uploads folder (UPLOADS_DIR) only; a video from elsewhere is copied there first.
+    """
+    from serve_app.client import Client
+    from serve_app.demo import follow
+    from serve_app.screen import Screen
+
+    with told():
+        uploads = Roots.from_environment().uploads
+        session = session or uuid.uuid4().hex
+        if not video.is_relative_to(uploads):
+            video = Path(shutil.copy(video, uploads / f"{session}{video.suffix}"))
+        quiet = Console(quiet=True) if as_json else console
+        with Client(url) as client, Screen(quiet) as screen:
+            result = follow(client, session, video, to, screen, source=source, gender=voice)
+        show({"session": session, "output": result.output_path, "seconds": result.processing_time_seconds}, as_json)
+
+
+@app.command()
+def demo(
+    video: Annotated[Path, typer.Argument(help="the video")] = REPOSITORY / "tests/data/talk.mp4",
+    to: To = "es",
+    out: Annotated[Path, typer.Option(help="folder for the results")] = Path("out/demo"),
+    config: Config = None,
+) -> None:
+    """Start the service, dub a video through its gRPC door, show everything, stop it."""
+    from serve_app.demo import run_demo
+
+    with told():
+        run_demo(video.resolve(), to, out, config_file(config), console)
+
+
+@app.command()
+def jobs(
+    limit: Annotated[int, typer.Option(help="how many, newest first")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the jobs of the service on this machine."""
+    from serve_app.jobs.store import Store
+    from serve_app.wire import job_json
+
+    with told():
+        store = Store(Roots.from_environment().database_url.get_secret_value(), JobSettings())
+        store.create()
+        found = [job_json(job, []) for job in store.jobs(limit=limit)]
+        store.close()
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    table = Table("id", "status", "to", "percent", "message")
+    for job in found:
+        table.add_row(job["id"], job["status"], job["target_lang"], f"{job['progress']['percent']:.0f}", job["message"])
+    console.print(table)
+
+
+def show(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+        return
+    for name, value in result.items():
+        console.print(f"{name}: {value}", highlight=False)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The whole service in one command: starts it, sends it a video as any client would, shows what happens, stops it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from models.errors import StageFailed
+from serve_app.client import Client
+from serve_app.proto import translation_pb2 as pb
+from serve_app.screen import Screen, figures, segment_table
+
+START_S = 180.0
+STOP_S = 30.0
+
+
+@contextmanager
+def running_service(config: Path, url: str, environment: dict[str, str]) -> Iterator[None]:
+    """The service as a child process in a group of its own: ready when the body runs, gone after it."""
+    command = [sys.executable, "-m", "serve_app", "serve", "--config", str(config)]
+    service = subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True)
+    try:
+        wait_until_ready(service, f"{url}/readyz")
+        yield
+    finally:
+        stop(service)
+
+
+def wait_until_ready(service: "subprocess.Popen[bytes]", url: str) -> None:
+    """Raises StageFailed when the service ends or is not ready in time."""
+    deadline = time.monotonic() + START_S
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < deadline:
+        if service.poll() is not None:
+            raise StageFailed("serve", "the service did not start; it says why above")
+        try:
+            with opener.open(url, timeout=10) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(0.3)
+    raise StageFailed("serve", f"the service was not ready within {START_S:.0f} s")
+
+
+def stop(service: "subprocess.Popen[bytes]") -> None:
+    service.send_signal(signal.SIGTERM)
+    try:
+        service.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(service.pid, signal.SIGKILL)
+        service.wait()
+
+
+def follow(
+    client: Client, session: str, video: Path, target: str, screen: Screen, **options: str
+) -> pb.TranslationResult:
+    """Sends a job and draws its snapshots until it has ended. Raises CallFailed with the service's own sentence."""
+    for snapshot in client.translate(session, str(video), target, **options):
+        lines = [(line.timestamp, line.level, line.message) for line in snapshot.log_entries]
+        screen.show(snapshot.stage, snapshot.progress_percent, lines)
+    screen.finish()
+    return client.result(session)
+
+
+def run_demo(video: Path, target: str, out: Path, config: Path, console: Console) -> None:
+    """Dubs `video` through a service of its own and leaves the dub, both SRT files and the report in `out`."""
+    began = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="dubserve-") as folder:
+        roots = {name: str(Path(folder, name)) for name in ("UPLOADS_DIR", "ARTIFACTS_DIR", "TEMP_WORK_DIR")}
+        upload = Path(roots["UPLOADS_DIR"], video.name)
+        upload.parent.mkdir()
+        shutil.copy(video, upload)
+        with running_service(config, "http://127.0.0.1:8000", roots):
+            console.print(f"service ready after {time.monotonic() - began:.1f} s")
+            session = f"demo-{uuid.uuid4().hex[:8]}"
+            with Client("127.0.0.1:50051") as client, Screen(console) as screen:
+                result = follow(client, session, upload, target, screen)
+            report = collect(result, Path(roots["ARTIFACTS_DIR"]), session, video.stem, out)
+    console.print(segment_table(report), figures(report, result.processing_time_seconds))
+    console.print(f"[green]done[/green] in {time.monotonic() - began:.1f} s, start and stop of the service included:")
+    for path in sorted(out.iterdir()):
+        console.print(f"  {path}", highlight=False)
+
+
+def collect(result: pb.TranslationResult, artifacts: Path, session: str, stem: str, out: Path) -> dict[str, object]:
+    """Copies a job's files to `out` under the video's own name; returns the report."""
+    names = {
+        Path(result.output_path): f"{stem}_translated.mp4",
+        Path(result.original_srt): f"{stem}_subtitles.srt",
+        Path(result.translated_srt): f"{stem}_translated_subtitles.srt",
+        artifacts / f"{session}_report.json": f"{stem}_report.json",
+    }
+    for source, name in names.items():
+        shutil.copy(source, out / name)
+    report: dict[str, object] = json.loads((out / f"{stem}_report.json").read_text())
+    return report

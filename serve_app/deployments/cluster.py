@@ -1,0 +1,127 @@
+"""A Ray instance of our own on this machine, with the application of one config file in it, until somebody says stop.
+
+Everything is bound to loopback except Serve's gRPC port, for which Serve has no host option: it listens on every
+interface, so a machine with a network needs a firewall in front of it. There is no dashboard here (it costs half a
+gigabyte); `serve deploy` on a cluster started with `ray start --head` brings it.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # read once, when ray is imported
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+import yaml
+from ray import serve
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ApplicationStatus, ServeDeploySchema
+
+from models.errors import ArtifactMissing, StageFailed
+
+OBJECT_STORE_BYTES = 256 * 1024**2
+"""Clips of sound are all that travels: 30 s are 2 MB."""
+
+POLL_S = 0.25
+FAILED = (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY)
+
+
+def serve_until_stopped(config: Path, say: Callable[[str], None], verbose: bool = False) -> None:
+    """Starts Ray, deploys `config`, and returns after SIGINT or SIGTERM, when everything is down again.
+
+    Raises ArtifactMissing with the reason when the application does not come up, StageFailed when a port is taken.
+    """
+    schema = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
+    check_ports(schema)
+    stopped = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stopped.set())
+    say("starting Ray on this machine")
+    start_ray(verbose)
+    try:
+        check_resources(schema)
+        deploy(schema, stopped, say)
+        if not stopped.is_set():
+            say(f"ready: gRPC on port {schema.grpc_options.port}, HTTP on port {schema.http_options.port}")
+        stopped.wait()
+        say("shutting down")
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+def start_ray(verbose: bool) -> None:
+    ray.init(
+        address="local",
+        namespace="serve",
+        include_dashboard=False,
+        log_to_driver=verbose,
+        logging_level=logging.INFO if verbose else logging.ERROR,
+        object_store_memory=OBJECT_STORE_BYTES,
+        _node_ip_address="127.0.0.1",
+    )
+
+
+def deploy(schema: ServeDeploySchema, stopped: threading.Event, say: Callable[[str], None]) -> None:
+    """Deploys and waits until every application runs; a replica runs only after its engine's golden answer."""
+    serve.start(
+        proxy_location=schema.proxy_location,
+        http_options=schema.http_options.model_dump(),
+        grpc_options=schema.grpc_options.model_dump(),
+    )
+    # what `serve run FILE` does; there is no public call that takes a config file
+    _get_global_client().deploy_apps(schema, _blocking=False)
+    say("loading the engines")
+    while not stopped.is_set():
+        states = serve.status().applications.values()
+        for state in states:
+            if state.status in FAILED:
+                raise ArtifactMissing(reason(state))
+        if states and all(state.status == ApplicationStatus.RUNNING for state in states):
+            return
+        time.sleep(POLL_S)
+
+
+def reason(state: Any) -> str:
+    """The last telling line of why an application did not come up; the whole of it is in Ray's logs."""
+    texts = [deployment.message for deployment in state.deployments.values()] + [state.message]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    ours = [line for line in lines if "models.errors." in line]
+    if ours:
+        return ours[-1].split("models.errors.", 1)[1].partition(": ")[2]
+    return next((line for line in reversed(lines) if line), "the application did not come up")
+
+
+def check_ports(schema: ServeDeploySchema) -> None:
+    for door, port in (("gRPC", schema.grpc_options.port), ("HTTP", schema.http_options.port)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise StageFailed("serve", f"{door} port {port} is taken; stop what listens there") from error
+
+
+def check_resources(schema: ServeDeploySchema) -> None:
+    """Serve would wait forever for a GPU that is not there; say so instead."""
+    applications = schema.model_dump(exclude_unset=True)["applications"]
+    wanted = sum(gpus(deployment) for application in applications for deployment in application["deployments"])
+    there = float(ray.cluster_resources().get("GPU", 0))
+    if wanted > there:
+        message = f"the config asks for {wanted:g} GPUs and this machine has {there:g}; use the profile for the CPU"
+        raise StageFailed("serve", message)
+
+
+def gpus(deployment: dict[str, Any]) -> float:
+    """GPUs that a deployment needs before it can start at all."""
+    each = float(deployment.get("ray_actor_options", {}).get("num_gpus") or 0)
+    scaling = deployment.get("autoscaling_config") or {}
+    return each * int(scaling.get("min_replicas", deployment.get("num_replicas", 1)))

@@ -1,0 +1,55 @@
+"""Driver: a thin shell around the runner. A call carries no job: it is a token, and its receiver claims what is next.
+
+So the number of outstanding calls is the load that Serve's autoscaling sees, while fairness is decided in the store at
+the last moment. The light engines (voice detection, speech) live here; the heavy ones are asked through handles.
+"""
+
+import os
+import socket
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from configs.app import AppSettings, Roots
+from models import golden
+from models.registry import load
+from serve_app.deployments.batch import calling
+from serve_app.jobs.runner import Runner
+from serve_app.jobs.store import Store
+from serve_app.local import in_thread
+from serve_app.pipeline import Models
+
+
+@serve.deployment
+class Driver:
+    def __init__(self, recognizer: DeploymentHandle, translator: DeploymentHandle, settings: AppSettings) -> None:
+        self._recognizer = recognizer
+        self._translator = translator
+        engines = settings.engines
+        vad = load("vad", engines.vad.engine, engines.vad)
+        tts = load("tts", "fallback", engines.tts)
+        golden.detect(vad)
+        golden.speak(tts)
+        self._detect = in_thread(vad.detect)
+        self._speak = in_thread(tts.speak, at_once=engines.tts.at_once)
+        roots = Roots.from_environment()
+        store = Store(roots.database_url.get_secret_value(), settings.jobs)
+        store.create()
+        self._runner = Runner(store, self._models, settings, roots, owner=f"{socket.gethostname()}:{os.getpid()}")
+
+    async def run(self) -> str | None:
+        """Spends one token: works on the fairest waiting job until it ends. Returns its id, None if nothing waited."""
+        return await self._runner.run_next()
+
+    async def ready(self) -> bool:
+        return True
+
+    async def _models(self) -> Models:
+        return Models(
+            detect=self._detect,
+            recognize=calling(self._recognizer.recognize, "transcription"),
+            translate=calling(self._translator.translate, "translation"),
+            speak=self._speak,
+            hears=await self._recognizer.languages.remote(),
+            pairs=await self._translator.pairs.remote(),
+        )

@@ -1,0 +1,166 @@
+"""Ingress: both doors, gRPC and HTTP, of one desk. It takes jobs down, shows their progress, and hands files out.
+
+It works on nothing itself: accepted jobs are rows in the store, and loops started here (not in requests, which Serve
+cancels with their clients) send tokens to the Drivers and poll progress for all streams at once. A client that goes
+away therefore takes nothing with it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, TypeVar
+
+import grpc
+from fastapi import FastAPI
+from grpc_health.v1 import health_pb2
+from ray import serve
+from ray.serve.grpc_util import RayServegRPCContext
+from ray.serve.handle import DeploymentHandle
+
+from configs.app import AppSettings, Roots
+from serve_app import wire
+from serve_app.deployments.batch import calling
+from serve_app.desk import Desk
+from serve_app.http import build_api, control_of
+from serve_app.jobs.job import Control, State
+from serve_app.jobs.store import Store
+from serve_app.jobs.tokens import Tokens
+from serve_app.proto import translation_pb2 as pb
+
+Message = TypeVar("Message")
+READY_S = 5.0
+
+
+@serve.deployment
+@serve.ingress()
+class Ingress:
+    def __init__(
+        self,
+        driver: DeploymentHandle,
+        recognizer: DeploymentHandle,
+        translator: DeploymentHandle,
+        settings: AppSettings,
+    ) -> None:
+        roots = Roots.from_environment()
+        self._store = Store(roots.database_url.get_secret_value(), settings.jobs)
+        self._store.create()
+        self._parts = {"driver": driver.ready, "recognizer": recognizer.languages, "translator": translator.pairs}
+        self._desk = Desk(
+            self._store, settings, roots, calling(recognizer.recognize, "transcription"), recognizer.languages.remote
+        )
+        tokens = Tokens(self._store, driver.run.remote, settings.jobs.tick_s)
+        self._loops = [asyncio.create_task(self._desk.watch.run()), asyncio.create_task(tokens.run())]
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return build_api(self._desk, self._ready)
+
+    # -- the gRPC door ---------------------------------------------------------------------------------------------
+
+    async def TranslateVideo(  # noqa: N802
+        self, request: pb.TranslationRequest, grpc_context: RayServegRPCContext
+    ) -> AsyncIterator[pb.TranslationProgress]:
+        try:
+            job = await self._desk.take(wire.request(request))
+            async for job, lines in self._desk.follow(job.id):  # noqa: B020
+                yield wire.progress(job, lines)
+            if job.state is State.FAILED:
+                raise wire.failure(job)
+        except Exception as error:
+            raise refuse(grpc_context, error) from None
+        if job.state is State.CANCELLED:  # a stream that ends OK would mean success
+            grpc_context.set_code(grpc.StatusCode.CANCELLED)
+            grpc_context.set_details("the job was cancelled")
+            raise Refused("the job was cancelled")
+
+    async def GetTranslationResult(  # noqa: N802
+        self, request: pb.ResultRequest, grpc_context: RayServegRPCContext
+    ) -> pb.TranslationResult:
+        async def answer() -> pb.TranslationResult:
+            return wire.result(await self._desk.job(request.session_id))
+
+        return await answered(answer(), grpc_context, pb.TranslationResult())
+
+    async def CancelTranslation(  # noqa: N802
+        self, request: pb.CancelRequest, grpc_context: RayServegRPCContext
+    ) -> pb.CancelResponse:
+        async def answer() -> pb.CancelResponse:
+            await self._desk.control(request.session_id, Control.CANCEL)
+            return pb.CancelResponse(success=True, message="the job is being cancelled")
+
+        return await answered(answer(), grpc_context, pb.CancelResponse())
+
+    async def ControlTranslation(  # noqa: N802
+        self, request: pb.ControlTranslationRequest, grpc_context: RayServegRPCContext
+    ) -> pb.ControlTranslationResponse:
+        async def answer() -> pb.ControlTranslationResponse:
+            control = control_of(request.action)
+            await self._desk.control(request.session_id, control)
+            return pb.ControlTranslationResponse(
+                success=True, is_paused=control is Control.PAUSE, message=f"{request.action} was asked for"
+            )
+
+        return await answered(answer(), grpc_context, pb.ControlTranslationResponse())
+
+    async def DetectLanguage(  # noqa: N802
+        self, request: pb.LanguageDetectionRequest, grpc_context: RayServegRPCContext
+    ) -> pb.LanguageDetectionResult:
+        """A failure is an answer here, with `success` false: the API shows its message."""
+        del grpc_context
+        try:
+            found = await self._desk.detect(request.file_path)
+        except Exception as error:
+            return pb.LanguageDetectionResult(success=False, message=wire.fault(error).message)
+        return pb.LanguageDetectionResult(
+            detected_language=found.language, confidence=found.confidence, success=True, message=found.message
+        )
+
+    async def GetAIInsights(  # noqa: N802
+        self, request: pb.AIInsightsRequest, grpc_context: RayServegRPCContext
+    ) -> pb.AIInsightsResponse:
+        async def answer() -> pb.AIInsightsResponse:
+            return wire.insights(request.session_id, await self._desk.insights(request.session_id))
+
+        return await answered(answer(), grpc_context, pb.AIInsightsResponse())
+
+    async def Check(self, request: health_pb2.HealthCheckRequest) -> health_pb2.HealthCheckResponse:  # noqa: N802
+        """grpc.health.v1: serving once every part is ready."""
+        del request
+        states = health_pb2.HealthCheckResponse
+        ready = all((await self._ready()).values())
+        return states(status=states.SERVING if ready else states.NOT_SERVING)
+
+    # -- health ----------------------------------------------------------------------------------------------------
+
+    async def _ready(self) -> dict[str, bool]:
+        """Replicas answer only after their engines gave the golden answer: an answer in time means ready."""
+        names = [*self._parts, "store"]
+        questions = [asks(part.remote()) for part in self._parts.values()]
+        answers = await asyncio.gather(*questions, asks(asyncio.to_thread(self._store.counts)))
+        return dict(zip(names, answers, strict=True))
+
+
+async def asks(question: Awaitable[Any]) -> bool:
+    try:
+        await asyncio.wait_for(question, READY_S)
+    except Exception:
+        return False
+    return True
+
+
+class Refused(Exception):
+    """Ends a stream whose code and details are set already: a plain return would look like success."""
+
+
+def refuse(context: RayServegRPCContext, error: BaseException) -> Refused:
+    problem = wire.fault(error)
+    context.set_code(problem.grpc)
+    context.set_details(problem.message)
+    return Refused(problem.message)
+
+
+async def answered(answer: Awaitable[Message], context: RayServegRPCContext, empty: Message) -> Message:
+    """A unary answer; on an error its code and sentence, beside an empty message, since the context cannot abort."""
+    try:
+        return await answer
+    except Exception as error:
+        refuse(context, error)
+    return empty

@@ -1,0 +1,151 @@
+"""What both doors do for a caller: take a job, show it, steer it, hand out its files, name the language of a video.
+
+No gRPC, no HTTP and no Ray in here: the doors translate, the desk acts. Every method raises errors of our tree only.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from configs.app import AppSettings, Roots
+from models.errors import InvalidJob, JobNotFound, OutOfSpace, StageFailed
+from models.segment import Clip, Transcript
+from serve_app.detect import Detection, detect_language
+from serve_app.jobs.job import Control, Insight, Job, LogLine, Request
+from serve_app.jobs.store import Store
+from serve_app.jobs.watch import Watch
+from serve_app.jobs.workspace import Artifacts, artifacts, safe_id
+from serve_app.paths import inside
+
+CHUNK = 1 << 20
+
+
+class Desk:
+    """`recognize` asks the recogniser for one clip; `hears` asks which languages it knows."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: AppSettings,
+        roots: Roots,
+        recognize: Callable[[Clip], Awaitable[Transcript]],
+        hears: Callable[[], Awaitable[frozenset[str] | None]],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._roots = roots
+        self._recognize = recognize
+        self._hears = hears
+        self.watch = Watch(store, settings.jobs)
+
+    # -- jobs ------------------------------------------------------------------------------------------------------
+
+    async def take(self, request: Request) -> Job:
+        """Accepts a job: new, attached to while it lives, or sent back to the queue after it failed."""
+        safe_id(request.job_id)
+        return await asyncio.to_thread(self._store.submit, request)
+
+    async def job(self, job_id: str) -> Job:
+        return await asyncio.to_thread(self._store.job, job_id)
+
+    async def jobs(self, limit: int) -> list[Job]:
+        return await asyncio.to_thread(self._store.jobs, None, limit)
+
+    async def logs(self, job_id: str) -> list[LogLine]:
+        return await asyncio.to_thread(self._store.logs, job_id)
+
+    def follow(self, job_id: str) -> AsyncIterator[tuple[Job, list[LogLine]]]:
+        return self.watch.follow(job_id)
+
+    async def control(self, job_id: str, control: Control) -> Job:
+        return await asyncio.to_thread(self._store.control, job_id, control)
+
+    async def counts(self) -> dict[str, int]:
+        return await asyncio.to_thread(self._store.counts)
+
+    async def insights(self, job_id: str) -> list[Insight]:
+        """What was decided for this job; before the first decision, that it was accepted."""
+        job = await self.job(job_id)
+        return await asyncio.to_thread(self._store.insights, job_id) or [accepted(job)]
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def readable(self, path: str) -> Path:
+        """The real path of a video that a caller named. Raises PathNotAllowed, or InvalidJob when nothing is there."""
+        real = inside(path, (self._roots.uploads, self._roots.artifacts))
+        if not real.is_file():
+            raise InvalidJob("there is no file at this path; upload the video first")
+        return real
+
+    async def receive(self, job_id: str, name: str, upload: BinaryIO) -> Path:
+        """Keeps an uploaded file under the job's id. Raises InvalidJob when it is larger than allowed."""
+        suffix = Path(name).suffix[:8]
+        target = self._roots.uploads / f"{safe_id(job_id)}{suffix if suffix[1:].isalnum() else ''}"
+        await asyncio.to_thread(copy, upload, target, self._settings.ingress.max_upload_bytes)
+        return target
+
+    def artifact(self, job_id: str, name: str) -> Path:
+        """A finished file of a job by its short name, such as `translated.mp4`. Raises JobNotFound without one."""
+        path = offered(artifacts(self._roots.artifacts, safe_id(job_id))).get(name)
+        if path is None or not path.is_file():
+            raise JobNotFound("this job has no such file")
+        return path
+
+    def artifact_names(self, job_id: str) -> list[str]:
+        found = offered(artifacts(self._roots.artifacts, safe_id(job_id)))
+        return [name for name, path in found.items() if path.is_file()]
+
+    # -- language --------------------------------------------------------------------------------------------------
+
+    async def detect(self, path: str) -> Detection:
+        """The language spoken in a video. Raises a DubError when it cannot be told: never a guess."""
+        real = self.readable(path)
+        limit = self._settings.ingress.detect_timeout_s
+        try:
+            async with asyncio.timeout(limit):
+                return await detect_language(real, self._recognize, await self._hears(), self._settings.pipeline)
+        except TimeoutError as error:
+            raise StageFailed("transcription", f"the language could not be told within {limit:.0f} s") from error
+
+
+def offered(files: Artifacts) -> dict[str, Path]:
+    """The files of a job by the names under which callers ask for them."""
+    return {
+        "translated.mp4": files.output,
+        "early_preview.mp4": files.early_preview,
+        "subtitles.srt": files.original_srt,
+        "translated_subtitles.srt": files.translated_srt,
+        "bilingual_subtitles.srt": files.bilingual_srt,
+        "report.json": files.report,
+    }
+
+
+def accepted(job: Job) -> Insight:
+    stamp = datetime.fromtimestamp(job.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    source, target = job.request.source_lang or "detected language", job.request.target_lang
+    return Insight(
+        id=f"{job.id}-accepted",
+        kind="decision",
+        title="Job accepted",
+        description=f"The video will be dubbed from {source} to {target}; decisions appear here as they are made.",
+        impact="low",
+        timestamp=stamp,
+    )
+
+
+def copy(upload: BinaryIO, target: Path, limit: int) -> None:
+    """Writes `upload` to `target`, whole or not at all."""
+    part = target.with_name(target.name + ".part")
+    try:
+        with part.open("wb") as out:
+            while chunk := upload.read(CHUNK):
+                out.write(chunk)
+                if out.tell() > limit:
+                    raise InvalidJob(f"the video is larger than the {limit // 1024**2} MiB that may be uploaded")
+        part.replace(target)
+    except OSError as error:
+        raise OutOfSpace("the upload could not be written; the disk of the service may be full") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,131 @@
+"""The HTTP door: a thin FastAPI application over the desk. Media is streamed from disk, with range requests."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from configs.pipeline import Subtitles
+from models.errors import DubError, InvalidJob
+from serve_app import wire
+from serve_app.desk import Desk
+from serve_app.jobs import job as nouns
+from serve_app.jobs.job import Control
+
+Ready = Callable[[], Awaitable[dict[str, bool]]]
+"""Asks every part whether it could do its work now."""
+
+
+def build_api(desk: Desk, ready: Ready) -> FastAPI:
+    api = FastAPI(title="dubserve", description="Self-hosted video translation.", version="1")
+    api.add_exception_handler(DubError, on_error)
+    api.add_exception_handler(Exception, on_error)
+    add_jobs(api, desk)
+    add_files(api, desk)
+    add_health(api, desk, ready)
+    return api
+
+
+async def on_error(_request: Request, error: Exception) -> JSONResponse:
+    problem = wire.fault(error)
+    headers = {"retry-after": str(int(problem.retry_after))} if problem.retry_after else None
+    return JSONResponse(wire.fault_json(problem), problem.http, headers)
+
+
+def add_jobs(api: FastAPI, desk: Desk) -> None:
+    @api.post("/v1/jobs", status_code=202, summary="Dub a video: uploaded here, or already in the uploads folder")
+    async def create(
+        target_lang: Annotated[str, Form()],
+        source_lang: Annotated[str, Form()] = "",
+        voice_gender: Annotated[str, Form()] = "",
+        subtitles: Annotated[Subtitles | None, Form()] = None,
+        path: Annotated[str | None, Form(description="absolute, inside the allowed roots")] = None,
+        file: Annotated[UploadFile | None, File()] = None,
+    ) -> dict[str, Any]:
+        job_id = uuid.uuid4().hex
+        if (path is None) == (file is None):
+            raise InvalidJob("send either the video itself as `file`, or the `path` of one that the service can read")
+        if file is not None:
+            video = await desk.receive(job_id, file.filename or "", file.file)
+        else:
+            video = desk.readable(path or "")
+        request = nouns.Request(job_id, str(video), source_lang, target_lang, voice_gender, subtitles)
+        return wire.job_json(await desk.take(request), [])
+
+    @api.get("/v1/jobs", summary="The latest jobs, newest first")
+    async def latest(limit: int = 50) -> list[dict[str, Any]]:
+        return [wire.job_json(job, []) for job in await desk.jobs(min(max(limit, 1), 500))]
+
+    @api.get("/v1/jobs/{job_id}", summary="Where a job stands")
+    async def show(job_id: str) -> dict[str, Any]:
+        return wire.job_json(await desk.job(job_id), await desk.logs(job_id))
+
+    @api.get("/v1/jobs/{job_id}/events", summary="The same, live, as server-sent events until the job has ended")
+    async def events(job_id: str) -> StreamingResponse:
+        await desk.job(job_id)
+        return StreamingResponse(stream(desk, job_id), media_type="text/event-stream")
+
+    @api.post("/v1/jobs/{job_id}/{action}", summary="Pause, resume or cancel a job")
+    async def control(job_id: str, action: str) -> dict[str, Any]:
+        return wire.job_json(await desk.control(job_id, control_of(action)), await desk.logs(job_id))
+
+
+def add_files(api: FastAPI, desk: Desk) -> None:
+    @api.get("/v1/jobs/{job_id}/result", summary="What came out, with links to the files")
+    async def result(job_id: str) -> dict[str, Any]:
+        job = await desk.job(job_id)
+        wire.result(job)
+        names = await asyncio.to_thread(desk.artifact_names, job_id)
+        assert job.result is not None, "wire.result has raised otherwise"
+        return {
+            "id": job_id,
+            **wire.result_json(job.result),
+            "artifacts": {name: f"/v1/jobs/{job_id}/artifacts/{name}" for name in names},
+        }
+
+    @api.get("/v1/jobs/{job_id}/artifacts/{name}", summary="One file of a job; range requests work")
+    async def artifact(job_id: str, name: str) -> FileResponse:
+        await desk.job(job_id)
+        path: Path = await asyncio.to_thread(desk.artifact, job_id, name)
+        return FileResponse(path, filename=path.name)
+
+    @api.get("/v1/jobs/{job_id}/insights", summary="What was decided, and why")
+    async def insights(job_id: str) -> list[dict[str, Any]]:
+        return [wire.insight_json(insight) for insight in await desk.insights(job_id)]
+
+
+def add_health(api: FastAPI, desk: Desk, ready: Ready) -> None:
+    @api.get("/healthz", summary="This process is alive")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @api.get("/readyz", summary="Every engine has given its golden answer, and the store can be read")
+    async def readyz() -> JSONResponse:
+        parts = await ready()
+        return JSONResponse({"ready": all(parts.values()), "parts": parts}, 200 if all(parts.values()) else 503)
+
+    @api.get("/metrics", summary="Jobs by state, from the store; engine metrics are on Ray's own metrics port")
+    async def metrics() -> PlainTextResponse:
+        registry = CollectorRegistry()
+        jobs = Gauge("dubserve_jobs", "Jobs in the store by state.", ["state"], registry=registry)
+        for state, count in (await desk.counts()).items():
+            jobs.labels(state).set(count)
+        return PlainTextResponse(generate_latest(registry), media_type="text/plain; version=0.0.4")
+
+
+def control_of(action: str) -> Control:
+    controls = {"pause": Control.PAUSE, "resume": Control.RUN, "cancel": Control.CANCEL}
+    if action not in controls:
+        raise InvalidJob("an action is one of pause, resume and cancel")
+    return controls[action]
+
+
+async def stream(desk: Desk, job_id: str) -> AsyncIterator[str]:
+    async for job, lines in desk.follow(job_id):
+        yield f"event: progress\ndata: {json.dumps(wire.job_json(job, lines), ensure_ascii=False)}\n\n"

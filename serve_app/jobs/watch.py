@@ -1,0 +1,70 @@
+"""Progress for many streams from one query a tick, so any replica can serve any client, and a client can come back.
+
+A stream gets a snapshot at once, then one whenever the job changed, and one per heartbeat when nothing did: a silent
+server would be hung up on by its clients' keep-alive.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from configs.app import JobSettings
+from serve_app.jobs.job import Job, LogLine
+from serve_app.jobs.store import Store
+
+logger = logging.getLogger(__name__)
+
+Snapshot = tuple[Job, list[LogLine]]
+
+
+class Watch:
+    """`run()` is the polling loop, one task per process; `follow()` is what a stream iterates over."""
+
+    def __init__(self, store: Store, settings: JobSettings) -> None:
+        self._store = store
+        self._settings = settings
+        self._wanted: Counter[str] = Counter()
+        self._seen: dict[str, Snapshot] = {}
+        self._ticked = asyncio.Condition()
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._tick()
+            except Exception:  # the database may be away for a while; streams go on when it is back
+                logger.exception("the job store could not be read")
+            await asyncio.sleep(self._settings.tick_s)
+
+    async def _tick(self) -> None:
+        if self._wanted:
+            self._seen = await asyncio.to_thread(self._store.snapshots, list(self._wanted))
+        async with self._ticked:
+            self._ticked.notify_all()
+
+    async def follow(self, job_id: str) -> AsyncIterator[Snapshot]:
+        """Snapshots of a job until it has ended; the last one shows how. Raises JobNotFound."""
+        job = await asyncio.to_thread(self._store.job, job_id)
+        latest: Snapshot = (job, await asyncio.to_thread(self._store.logs, job_id))
+        self._wanted[job_id] += 1
+        try:
+            yield latest
+            while latest[0].state.live:
+                latest = await self._next(job_id, latest)
+                yield latest
+        finally:
+            self._wanted[job_id] -= 1
+            self._wanted += Counter()  # drops ids that nobody follows any more
+
+    async def _next(self, job_id: str, latest: Snapshot) -> Snapshot:
+        """The first snapshot that is newer than `latest`, or `latest` again at the heartbeat."""
+
+        def newer() -> bool:
+            seen = self._seen.get(job_id)
+            return seen is not None and seen[0].updated_at > latest[0].updated_at
+
+        async with self._ticked:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ticked.wait_for(newer), self._settings.heartbeat_s)
+        return self._seen[job_id] if newer() else latest

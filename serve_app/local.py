@@ -1,0 +1,75 @@
+"""The same engines in this process, without Ray: the twin of app.py, for the command line and for tests."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from configs.app import AppSettings
+from configs.engines import EngineSettings
+from models.registry import load
+from serve_app.jobs.job import Request
+from serve_app.jobs.report import Report
+from serve_app.jobs.workspace import Workspace, artifacts
+from serve_app.pipeline import Models, dub
+from serve_app.screen import Screen
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def in_thread(verb: Callable[[list[Item]], list[Answer]], at_once: int = 1) -> Callable[[Item], Awaitable[Answer]]:
+    """An engine's verb as an async callable of one item; at most `at_once` threads work in it."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(item: Item) -> Answer:
+        async with gate:
+            [answer] = await asyncio.to_thread(verb, [item])
+        return answer
+
+    return one
+
+
+def models(settings: EngineSettings) -> Models:
+    """Loads one engine per shelf and returns the seam that the pipeline works through."""
+    recognizer = load("asr", settings.asr.engine, settings.asr)
+    translator = load("translation", settings.translation.engine, settings.translation)
+    return Models(
+        detect=in_thread(load("vad", settings.vad.engine, settings.vad).detect),
+        recognize=in_thread(recognizer.recognize),
+        translate=in_thread(translator.translate),
+        speak=in_thread(load("tts", "fallback", settings.tts).speak, at_once=2),
+        hears=recognizer.languages,
+        pairs=translator.pairs,
+    )
+
+
+async def dub_file(request: Request, settings: AppSettings, out: Path, console: Console) -> dict[str, Any]:
+    """Dubs one file in this process and draws its progress. An interrupted run goes on from its checkpoints."""
+    report = Report(request.job_id)
+    workspace = Workspace(out / ".work", request.job_id)
+    engines = await asyncio.to_thread(models, settings.engines)
+    with Screen(console) as screen:
+        drawing = asyncio.create_task(draw(report, screen))
+        try:
+            result = await dub(request, engines, settings, workspace, artifacts(out, request.job_id), report)
+            screen.finish()
+        finally:
+            drawing.cancel()
+            with suppress(asyncio.CancelledError):
+                await drawing
+    workspace.discard()
+    return asdict(result)
+
+
+async def draw(report: Report, screen: Screen) -> None:
+    while True:
+        now = report.snapshot()
+        screen.show(
+            now.stage, now.stage_percent, [(line.timestamp, line.level, line.message) for line in report.lines()]
+        )
+        await asyncio.sleep(0.2)

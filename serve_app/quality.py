@@ -1,0 +1,94 @@
+"""How good the dub came out: measured on what was made, or left unknown; never assumed.
+
+Percentages are 0–100. lip_sync: share of segments that start within 150 ms of the original and end within 200 ms.
+translation: share of segments whose final text passes every check. voice: share of segments that were spoken, at a
+natural tempo, times one if the output's loudness and peak are within bounds and half if they are not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from configs.pipeline import PipelineSettings
+from models.segment import Segment
+from serve_app.jobs.job import Quality, Request
+from serve_app.jobs.report import Report
+from serve_app.media import Source
+from serve_app.stages.mux import Mixed
+
+LOUDNESS_TOLERANCE_LU = 1.0
+
+
+def measure(segments: Sequence[Segment], source: Source, mixed: Mixed, settings: PipelineSettings) -> Quality:
+    tempos = [s.tempo for s in segments if s.tempo is not None]
+    frame = 1 / source.frame_rate if source.frame_rate else 0.05
+    return Quality(
+        lip_sync=share(in_time(s, settings) for s in segments),
+        voice=voice(segments, mixed, settings),
+        translation=share(bool(s.translation) and not s.flags for s in segments),
+        duration_match=abs(mixed.duration - source.duration) <= frame + 1e-3,
+        lufs=mixed.lufs,
+        mean_tempo=sum(tempos) / len(tempos) if tempos else None,
+        condensed=sum(s.condensed for s in segments),
+    )
+
+
+def share(outcomes: Any) -> float | None:
+    """Percentage of true outcomes; None when there are none."""
+    judged = list(outcomes)
+    return 100 * sum(judged) / len(judged) if judged else None
+
+
+def end_of_dub(segment: Segment) -> float | None:
+    if segment.place is None or segment.spoken is None:
+        return None
+    return segment.place + segment.spoken / (segment.tempo or 1.0)
+
+
+def in_time(segment: Segment, settings: PipelineSettings) -> bool:
+    end = end_of_dub(segment)
+    if segment.place is None or end is None:
+        return False
+    starts = abs(segment.place - segment.start) <= settings.sync.start_slack_s + 1e-3
+    return starts and abs(end - segment.end) <= settings.sync.end_slack_s + 1e-3
+
+
+def voice(segments: Sequence[Segment], mixed: Mixed, settings: PipelineSettings) -> float | None:
+    natural = share(s.tempo is not None and s.tempo <= settings.sync.natural_tempo + 1e-3 for s in segments)
+    if natural is None:
+        return None
+    loud = mixed.lufs is not None and abs(mixed.lufs - settings.mux.lufs) <= LOUDNESS_TOLERANCE_LU
+    clean = mixed.true_peak_db is not None and mixed.true_peak_db <= settings.mux.peak_db + 0.5
+    return natural if loud and clean else natural / 2
+
+
+def report_json(
+    request: Request,
+    source: Source,
+    language: str,
+    segments: Sequence[Segment],
+    mixed: Mixed,
+    quality: Quality,
+    report: Report,
+) -> dict[str, Any]:
+    """The JSON report of a job: one row a segment, and every decision, retry and warning."""
+    return {
+        "job": request.job_id,
+        "input": {**asdict(source), "path": Path(source.path).name},
+        "source_language": language,
+        "target_language": request.target_lang,
+        "segments": [row(s) for s in segments],
+        "stage_seconds": {stage: round(s, 3) for stage, s in report.stage_seconds().items()},
+        "output": asdict(mixed),
+        "quality": asdict(quality),
+        "log": [asdict(line) for line in report.lines()],
+        "insights": [asdict(insight) for insight in report.insights()],
+    }
+
+
+def row(segment: Segment) -> dict[str, Any]:
+    fields = asdict(segment)
+    for heavy in ("words", "speech", "dub"):
+        del fields[heavy]
+    return {**fields, "dub_end": end_of_dub(segment), "spoken_at_all": segment.speech is not None}
