@@ -20,6 +20,9 @@ FRAME = 320
 LOUD = 0.01
 """Root mean square of a frame, full scale 1.0, from which it counts as loud: -40 dBFS."""
 
+UNSURE = 0.6
+"""How sure `EchoRecognizer` is of English: enough when nothing is known, too little to overrule what was given."""
+
 WORD_S = 0.4
 WORDS_PER_SENTENCE = 6
 CHARACTER_S = 0.07
@@ -88,7 +91,7 @@ class EchoRecognizer:
         words: list[Word] = []
         for span in loud_spans(clip.audio, min_silence_s=0.3, min_speech_s=0.1):
             words += _count(Span(clip.start + span.start, clip.start + span.end), first=len(words) + 1)
-        return Transcript(tuple(words), clip.language or "en", language_probability=0.0 if clip.language else 1.0)
+        return Transcript(tuple(words), clip.language or "en", language_probability=0.0 if clip.language else UNSURE)
 
 
 def _count(span: Span, first: int) -> list[Word]:

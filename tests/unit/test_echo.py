@@ -48,7 +48,7 @@ def test_recognizer_numbers_words_over_the_loud_parts():
     assert "".join(word.text for word in transcript.words) == " word1 word2 word3. word4 word5 word6."
     assert [transcript.words[i].start for i in (0, 3)] == pytest.approx([11.0, 14.0])
     assert [transcript.words[i].end for i in (2, 5)] == pytest.approx([12.2, 15.2])
-    assert transcript.language == "en"
+    assert (transcript.language, transcript.language_probability) == ("en", 0.6)
 
 
 def test_recognizer_believes_the_language_it_is_told():
