@@ -45,7 +45,7 @@ def later(row: Row, now: float) -> float:
 
 def counts(connection: Connection, which: ColumnElement[bool], source: FromClause) -> dict[str, int]:
     query = select(jobs.c.tenant, func.count()).select_from(source).where(which).group_by(jobs.c.tenant)
-    return dict(connection.execute(query).tuples().all())
+    return {row.tenant: row[1] for row in connection.execute(query)}
 
 
 def locked(connection: Connection, job_id: str) -> Row:

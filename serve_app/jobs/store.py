@@ -194,7 +194,8 @@ class Store:
         """Jobs by state, with a zero for every state that has none."""
         query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
         with self._engine.connect() as connection:
-            return dict.fromkeys((state.value for state in State), 0) | dict(connection.execute(query).tuples().all())
+            found = {row.state: row[1] for row in connection.execute(query)}
+        return {state.value: found.get(state, 0) for state in State}
 
     def claim(self, owner: str) -> Job | None:
         """Leases the fairest waiting job to `owner`; its `fence` is the ticket for every later write. None: no work."""
