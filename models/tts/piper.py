@@ -108,5 +108,5 @@ def _download(key: str, path: str) -> Path:
     except Exception as error:  # no network, no such voice, no room: the hub raises a dozen types
         raise ArtifactMissing(
             f"the piper voice of piper_voices.{key} could not be downloaded; "
-            f"run: huggingface-cli download {HUB} {path} {path}.json"
+            f"run: hf download {HUB} {path} {path}.json"
         ) from error

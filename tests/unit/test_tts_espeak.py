@@ -1,0 +1,143 @@
+"""espeak for every language, and the bound below which a clip cannot hold its text."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from configs.engines import TtsSettings
+from configs.pipeline import LANGUAGES
+from models.errors import ArtifactMissing, StageFailed
+from models.registry import load
+from models.segment import Speech, Utterance
+from models.tts import espeak, plausible
+
+TEXTS = {
+    "en": "The house stands on the hill.",
+    "hy": "Տունը կանգնած է բլրի վրա։",
+    "ru": "Дом стоит на холме.",
+    "es": "La casa está en la colina.",
+    "fr": "La maison est sur la colline.",
+    "de": "Das Haus steht auf dem Hügel.",
+    "it": "La casa è sulla collina.",
+    "pt": "A casa fica na colina.",
+    "zh": "房子在山上。",
+    "ja": "いえはおかのうえにあります。",
+}
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return load("tts", "espeak", TtsSettings())
+
+
+def pitch(speech: Speech) -> float:
+    """Median fundamental frequency of the voiced frames, by autocorrelation, in Hz."""
+    size, found = 4096, []
+    for at in range(0, len(speech.audio) - size, size // 2):
+        frame = speech.audio[at : at + size] * np.hanning(size)
+        low, high = speech.sample_rate // 350, speech.sample_rate // 65
+        spectrum = np.abs(np.fft.rfft(frame, 2 * size)) ** 2
+        found.append(speech.sample_rate / (low + np.argmax(np.fft.irfft(spectrum)[low:high])))
+    return float(np.median(found))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_sounds_and_no_two_alike(engine, language):
+    assert engine.supports(language)
+    (speech,) = engine.speak([Utterance(TEXTS[language], language)])
+    assert speech.audio.dtype == np.float32 and speech.sample_rate == 22_050
+    assert 0.8 < speech.duration < 3
+    assert 0.1 < np.abs(speech.audio).max() <= 1
+    assert speech.voice == f"espeak:{espeak.LANGUAGE_VOICES[language]}"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_women_and_men_differ_in_pitch(engine, language):
+    female, male = engine.speak([Utterance(TEXTS[language], language, gender) for gender in ("female", "male")])
+    assert pitch(female) > 1.5 * pitch(male)
+    assert (female.voice[-3:], male.voice[-3:]) == ("+f3", "+m3")
+
+
+def test_the_rate_is_what_was_asked(engine):
+    text = "La casa está en la colina y el río pasa por el pueblo."
+    slow, own, fast = (engine.speak([Utterance(text, "es", rate=rate)])[0].duration for rate in (0.8, 1.0, 1.25))
+    assert own / fast == pytest.approx(1.25, abs=0.12)
+    assert own / slow == pytest.approx(0.8, abs=0.12)
+
+
+def test_threads_do_not_get_each_others_words(engine):
+    long, short = Utterance("La casa está en la colina y el río pasa.", "es"), Utterance("Hola.", "es")
+    expected = {u: len(engine.speak([u])[0].audio) for u in (long, short)}
+    wrong = []
+
+    def work(utterance):
+        for _ in range(5):
+            got = len(engine.speak([utterance])[0].audio)
+            if abs(got - expected[utterance]) > 400:
+                wrong.append((utterance, got))
+
+    threads = [threading.Thread(target=work, args=(u,)) for u in (long, short) * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_language_without_a_voice(engine):
+    assert not engine.supports("tlh")
+    with pytest.raises(StageFailed, match="no voice for tlh"):
+        engine.speak([Utterance("nuqneH", "tlh")])
+
+
+def test_a_voice_that_the_library_does_not_have(engine, monkeypatch):
+    monkeypatch.setitem(espeak.LANGUAGE_VOICES, "es", "no-such-voice")
+    with pytest.raises(StageFailed, match="no voice no-such-voice"):
+        engine.speak([Utterance("hola", "es")])
+
+
+@pytest.mark.parametrize("text", ["", "   ", "…"])
+def test_a_text_without_sound_is_a_failure(engine, text):
+    with pytest.raises(StageFailed, match="no sound"):
+        engine.speak([Utterance(text, "es")])
+
+
+def test_text_with_a_null_character_is_said_whole(engine):
+    whole, cut = engine.speak([Utterance("La casa\0 está en la colina.", "es"), Utterance("La casa", "es")])
+    assert whole.duration > 1.5 * cut.duration
+
+
+def test_an_installation_without_the_library(monkeypatch):
+    monkeypatch.setattr("espeakng_loader.get_library_path", lambda: "/nonexistent/libespeak-ng.so")
+    with pytest.raises(ArtifactMissing, match="pip install espeakng-loader"):
+        espeak._Library()
+
+
+def test_an_installation_without_voice_data(monkeypatch):
+    def gone():
+        raise RuntimeError("data path not exists")
+
+    monkeypatch.setattr("espeakng_loader.get_data_path", gone)
+    with pytest.raises(ArtifactMissing, match="pip install espeakng-loader"):
+        espeak._Library()
+
+
+def speech(seconds: float, level: float = 0.5) -> Speech:
+    return Speech(np.full(round(seconds * 100), level, np.float32), 100, "echo:tone")
+
+
+def test_a_clip_that_lost_most_of_its_words_is_found():
+    utterance = Utterance("The house stands on the hill and looks at the river.", "en")
+    assert plausible.require_plausible(speech(2.5), utterance).duration == 2.5
+    with pytest.raises(StageFailed, match="too short"):
+        plausible.require_plausible(speech(0.6), utterance)
+    with pytest.raises(StageFailed, match="no sound"):
+        plausible.require_plausible(speech(2.5, level=0.0), utterance)
+
+
+def test_the_bound_knows_scripts_and_rates():
+    assert plausible.shortest("房子在山上") > plausible.shortest("hello")
+    assert plausible.shortest("hello", rate=2.0) == plausible.shortest("hello") / 2
+    assert plausible.shortest("... !") == 0
+    assert plausible.sayable("No. 7") and plausible.sayable("是") and not plausible.sayable(" … ?")
