@@ -48,8 +48,13 @@ def binary() -> str:
 
 def source(path: str | Path, *options: str, formats: str) -> list[str]:
     """Arguments that open `path` as an input, with `options` in front; `formats` are the demuxers that may read it."""
-    guard = ["-protocol_whitelist", "file", "-format_whitelist", formats]
-    return [*guard, *options, "-i", file_url(path)]
+    guards = [part for name, value in guard(formats).items() for part in (f"-{name}", value)]
+    return [*guards, *options, "-i", file_url(path)]
+
+
+def guard(formats: str) -> dict[str, str]:
+    """Input options that keep ffmpeg from any protocol but files and from any demuxer but `formats`."""
+    return {"protocol_whitelist": "file", "format_whitelist": formats}
 
 
 def file_url(path: str | Path) -> str:
@@ -80,6 +85,7 @@ async def run(
     on_progress: Callable[[float], None] | None = None,
     on_log: Callable[[str], None] | None = None,
     stdin: AsyncGenerator[bytes, None] | None = None,
+    cwd: Path | None = None,
     verbosity: str = "warning",
 ) -> None:
     """Run ffmpeg to its end. `on_progress` gets fractions 0–1 of `duration` (seconds), `on_log` each line of the log.
@@ -89,7 +95,7 @@ async def run(
     pulse = _Pulse(duration, on_progress)
     tail = _Tail(on_log)
     command = ["-v", verbosity, "-y", "-nostats", "-progress", "pipe:1", "-stats_period", "0.5", *args]
-    async with _process(command, feed=stdin is not None) as process:
+    async with _process(command, feed=stdin is not None, cwd=cwd) as process:
         readers = [asyncio.create_task(_lines(process.stdout, pulse.hear))]
         readers += [asyncio.create_task(_lines(process.stderr, tail.hear))]
         feeders = [asyncio.create_task(_feed(process, stdin))] if stdin is not None else []
@@ -170,12 +176,14 @@ class _Tail:
 
 
 @contextlib.asynccontextmanager
-async def _process(args: Sequence[str], feed: bool) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _process(
+    args: Sequence[str], feed: bool, cwd: Path | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """A child whose whole process group is gone when the block is left, however it is left."""
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         binary(), "-nostdin", "-hide_banner", *args,
-        stdin=pipe if feed else null, stdout=pipe, stderr=pipe, start_new_session=True,
+        stdin=pipe if feed else null, stdout=pipe, stderr=pipe, cwd=cwd, start_new_session=True,
     )  # fmt: skip
     try:
         yield process

@@ -54,6 +54,7 @@ class Source:
     pixel_format: str = ""
     audio_language: str = ""  # as tagged, ISO-639-1 where known
     audio_rate: int = 0  # Hz
+    picture: float = 0.0  # how long the pictures last; less than `duration` when sound goes on after them
     audio_number: int = 1  # of the chosen track among the audio tracks, counted from 1
 
 
@@ -70,8 +71,8 @@ def probe(path: str | Path, settings: PrepareSettings, language: str = "") -> So
         audio = _choose(container.streams.audio, language)
         _check_streams(video, audio, settings)
         width, height = _displayed(container, video)
-        origin, end = _extent(path, container, video, audio)
-        duration = end - origin
+        origin, picture, heard = _extent(path, container, video, audio)
+        duration = (picture if video and heard <= picture + OVERHANG_S else heard) - origin
         if not 0 < duration <= settings.max_duration_s:
             raise _wrong_duration(duration, settings)
         return Source(
@@ -92,16 +93,20 @@ def probe(path: str | Path, settings: PrepareSettings, language: str = "") -> So
             pixel_format=(video.codec_context.pix_fmt or "") if video else "",
             audio_language=_language(audio),
             audio_rate=audio.codec_context.sample_rate,
+            picture=picture - origin,
             audio_number=list(container.streams.audio).index(audio) + 1,
         )
 
 
 def sound(source: Source, rate: int) -> list[str]:
-    """Arguments for ffmpeg that read the chosen track at `rate` Hz: sample 0 lies at video time 0, gaps are silent."""
+    """Arguments for ffmpeg that read the chosen track at `rate` Hz: sample 0 lies at video time 0, gaps are silent.
+
+    Errors of the decoder are passed over: what cannot be decoded is a gap.
+    """
     shift = f"asetpts=PTS-({source.origin:.6f})/TB"
     fill = f"aresample={rate}:async=1:first_pts=0,atrim=end={source.duration:.6f}"
     file = ffmpeg.source(source.path, formats=source.container)
-    return [*file, "-map", f"0:{source.audio_index}", "-af", f"{shift},{fill}"]
+    return ["-max_error_rate", "1", *file, "-map", f"0:{source.audio_index}", "-af", f"{shift},{fill}"]
 
 
 def _size(path: Path, settings: PrepareSettings) -> int:
@@ -203,18 +208,13 @@ def _start(stream: Any, otherwise: float) -> float:
     return otherwise if stream.start_time is None else float(stream.start_time * stream.time_base)
 
 
-def _extent(path: Path, container: Any, video: Any, audio: Any) -> tuple[float, float]:
-    """Container times of video time 0 and of the end of the programme."""
+def _extent(path: Path, container: Any, video: Any, audio: Any) -> tuple[float, float, float]:
+    """Container times of video time 0, of the end of the pictures, and of the end of the sound."""
     first = video or audio
     origin = _start(first, (container.start_time or 0) / av.time_base)
     ends = _ends(path, container, first, {s.index for s in (video, audio) if s is not None}, origin)
-    if not ends:
-        raise UnreadableMedia("the file holds no sound or pictures that can be played; upload it again")
-    sound = ends.get(audio.index, origin)
-    if video is None or video.index not in ends:
-        return origin, max(ends.values())
-    picture = ends[video.index]
-    return origin, sound if sound > picture + OVERHANG_S else picture
+    picture = ends.get(video.index, origin) if video else origin
+    return origin, picture, ends.get(audio.index, origin)
 
 
 def _ends(path: Path, container: Any, first: Any, wanted: set[int], origin: float) -> dict[int, float]:

@@ -45,7 +45,7 @@ async def _decode(source: Source, out: Path, stall_s: float, report: Report) -> 
     with ffmpeg.whole(out) as draft:
         try:
             await ffmpeg.run(
-                ["-max_error_rate", "1", *sound(source, RECOGNITION_RATE), *form, ffmpeg.file_url(draft)],
+                [*sound(source, RECOGNITION_RATE), *form, ffmpeg.file_url(draft)],
                 stage=STAGE,
                 stall_s=stall_s,
                 duration=source.duration,

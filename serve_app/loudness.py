@@ -1,0 +1,50 @@
+"""Loudness of whole files, measured by ffmpeg's ebur128 filter while they are written or read (ITU-R BS.1770).
+
+True peaks are looked for between the samples, which makes this the slowest part of an audio pass: about 90 times faster
+than real time on one core. A file without anything above −70 LUFS has no loudness.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serve_app import ffmpeg
+
+FILTER = "ebur128=peak=true:framelog=quiet"
+
+_NUMBER = re.compile(r"^(I|Peak):\s+(-?[\d.]+|-?inf|-?nan) (?:LUFS|dBFS)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Loudness:
+    """Integrated loudness in LUFS and true peak in dBTP; None for silence."""
+
+    lufs: float | None = None
+    peak_db: float | None = None
+
+
+class Meter:
+    """Reads the filter's summary from ffmpeg's log, which has to be at verbosity info."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, float | None] = {}
+        self._summary = False
+
+    def hear(self, line: str) -> None:
+        self._summary = self._summary or line.endswith("Summary:")
+        if self._summary and (found := _NUMBER.match(line)):
+            value = float(found[2])
+            self._found[found[1]] = value if value > -70 and value != float("inf") else None
+
+    @property
+    def loudness(self) -> Loudness:
+        return Loudness(self._found.get("I"), self._found.get("Peak"))
+
+
+async def measure(args: Sequence[str], *, stage: str, stall_s: float, before: str = "") -> Loudness:
+    """Loudness of what the input arguments `args` select, after the filters `before`. Raises like ffmpeg.run."""
+    meter = Meter()
+    chain = f"{before},{FILTER}" if before else FILTER
+    command = [*args, "-af", chain, "-f", "null", "-"]
+    await ffmpeg.run(command, stage=stage, stall_s=stall_s, on_log=meter.hear, verbosity="info")
+    return meter.loudness

@@ -1,0 +1,220 @@
+"""Room 8, video_combination: the dubbed sound and the pictures become one mp4, and the result is measured.
+
+Two passes. The first streams the mix (`serve_app.mix`) into a FLAC file while its loudness is measured; the second
+brings it to the wanted loudness with one constant gain, so that nothing pumps, and writes the mp4 (`serve_app.mp4`).
+Only where that gain would push peaks over the limit is a limiter put in, at four times the rate, and the gain measured
+again. AAC adds up to 1 dB to peaks, so the limit is set that much lower.
+
+A copy of the pictures that fails, or comes out with another length, is done again by encoding. The output is written
+beside its place and moved there after it was probed; measuring it costs one more pass over the sound.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from configs.pipeline import MuxSettings, PrepareSettings, Subtitles
+from models.errors import StageFailed, UnreadableMedia
+from models.segment import Segment
+from serve_app import ffmpeg
+from serve_app.jobs.report import Report
+from serve_app.loudness import FILTER, Loudness, Meter, measure
+from serve_app.media import Source, probe
+from serve_app.mix import CHANNELS, HEADROOM, mixed
+from serve_app.mp4 import Plan, choose_encoder, command, copies, lay_out
+
+STAGE = "video_combination"
+OVERSHOOT_DB = 1.0  # what AAC may add to a peak
+MAX_GAIN_DB = 30.0
+RESTORE_DB = -20 * math.log10(HEADROOM)
+TOLERANCE_LU = 1.0
+MIX_SHARE, FINAL_SHARE = 0.35, 0.9  # of the stage's progress, at the end of each pass
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Measured on the output: seconds, LUFS and dBTP (None for silence), bytes."""
+
+    duration: float
+    lufs: float | None
+    true_peak_db: float | None
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Master:
+    """Filters that give the mix its final level, and the loudness that they lead to."""
+
+    filters: str
+    lufs: float | None
+
+
+async def mux(
+    source: Source,
+    segments: Sequence[Segment],
+    subtitles: Path | None,
+    mode: Subtitles,
+    out: Path,
+    work: Path,
+    settings: MuxSettings,
+    stall_s: float,
+    report: Report,
+    language: str = "",
+) -> Mixed:
+    """Writes `out` from the original of `source`, the dubs of `segments` and the cues of the SRT file `subtitles`.
+
+    Without segments the original sound stays as it is. `work` is a folder for the mix; `language` tags the tracks.
+    Raises StageFailed when the output is not what was asked for, OutOfSpace when the disk is full.
+    """
+    await asyncio.to_thread(work.mkdir, parents=True, exist_ok=True)
+    captions = await asyncio.to_thread(lay_out, work, subtitles) if mode != "none" else None
+    mix = work / "mix.flac"
+    try:
+        loudness = await _mix(source, segments, mix, settings, stall_s, report)
+        master = await _master(mix, loudness, bool(segments), settings, stall_s)
+        _explain(master, loudness, bool(segments), settings, report)
+        encoder = await asyncio.to_thread(choose_encoder, settings.encoder)
+        plan = Plan(source, mix, master.filters, captions, mode, False, encoder, language, settings)
+        with ffmpeg.whole(out) as draft:
+            result = await _write(plan, draft, stall_s, report)
+            _check_loudness(result, master)
+    finally:
+        mix.unlink(missing_ok=True)
+    report.fraction(STAGE, 1.0)
+    return result
+
+
+# -- sound -------------------------------------------------------------------------------------------------------------
+
+
+async def _mix(
+    source: Source, segments: Sequence[Segment], mix: Path, settings: MuxSettings, stall_s: float, report: Report
+) -> Loudness:
+    """Writes the mix at half its level; its loudness as written."""
+    meter, rate = Meter(), settings.sample_rate
+    read = ["-f", "f32le", "-ar", str(rate), "-ac", str(CHANNELS), "-i", "pipe:0"]
+    form = ["-c:a", "flac", "-sample_fmt", "s32", "-compression_level", "3", "-f", "flac"]
+    with ffmpeg.whole(mix) as draft:
+        await ffmpeg.run(
+            [*read, "-af", FILTER, *form, ffmpeg.file_url(draft)],
+            stage=STAGE,
+            stall_s=stall_s,
+            duration=source.duration,
+            on_progress=lambda fraction: report.fraction(STAGE, MIX_SHARE * fraction),
+            on_log=meter.hear,
+            stdin=mixed(source, segments, rate=rate, fade_s=settings.duck_fade_s, stage=STAGE, stall_s=stall_s),
+            verbosity="info",
+        )
+    return meter.loudness
+
+
+async def _master(mix: Path, measured: Loudness, dubbed: bool, settings: MuxSettings, stall_s: float) -> _Master:
+    gain = RESTORE_DB
+    if dubbed and measured.lufs is not None:
+        most = RESTORE_DB + MAX_GAIN_DB
+        gain = max(-most, min(most, settings.lufs - measured.lufs))
+    ceiling = settings.peak_db - OVERSHOOT_DB
+    if measured.peak_db is None or measured.peak_db + gain <= ceiling:
+        return _Master(f"volume={gain:.3f}dB", None if measured.lufs is None else measured.lufs + gain)
+    return await _limited(mix, gain, ceiling, dubbed, settings, stall_s)
+
+
+async def _limited(
+    mix: Path, gain: float, ceiling: float, dubbed: bool, settings: MuxSettings, stall_s: float
+) -> _Master:
+    """With a limiter, which takes loudness away: the gain is corrected twice at most by what is then measured."""
+    for attempt in range(3):
+        filters = f"volume={gain:.3f}dB,{_limiter(ceiling, settings.sample_rate)}"
+        read = ffmpeg.source(mix, formats="flac")
+        reached = (await measure(read, stage=STAGE, stall_s=stall_s, before=filters)).lufs
+        if not dubbed or reached is None or attempt == 2 or abs(reached - settings.lufs) < 0.3:
+            break
+        gain += settings.lufs - reached
+    return _Master(filters, reached)
+
+
+def _limiter(ceiling_db: float, rate: int) -> str:
+    limiter = f"alimiter=limit={10 ** (ceiling_db / 20):.5f}:level=false:attack=2:release=80:latency=true"
+    return f"aresample={4 * rate},{limiter},aresample={rate}"
+
+
+def _explain(master: _Master, measured: Loudness, dubbed: bool, settings: MuxSettings, report: Report) -> None:
+    if not dubbed or master.lufs is None or measured.lufs is None:
+        return
+    change = master.lufs - measured.lufs - RESTORE_DB
+    report.log(STAGE, f"Using a gain of {change:+.1f} dB to bring the sound to {master.lufs:.1f} LUFS")
+    if abs(master.lufs - settings.lufs) > TOLERANCE_LU:
+        report.log(STAGE, f"The wanted loudness of {settings.lufs:g} LUFS is out of reach for this sound", "warning")
+
+
+def _check_loudness(result: Mixed, master: _Master) -> None:
+    if result.lufs is not None and master.lufs is not None and abs(result.lufs - master.lufs) > TOLERANCE_LU:
+        raise StageFailed(STAGE, f"the sound came out at {result.lufs:.1f} LUFS instead of {master.lufs:.1f}")
+
+
+# -- the file ----------------------------------------------------------------------------------------------------------
+
+
+async def _write(plan: Plan, draft: Path, stall_s: float, report: Report) -> Mixed:
+    """Copies the pictures where that will do, else, or where that fails, encodes them."""
+    if copies(plan):
+        try:
+            return await _attempt(replace(plan, copy=True), draft, stall_s, report)
+        except StageFailed as failure:
+            report.log(STAGE, "Copying the pictures failed, using a new encoding as fallback", "warning")
+            log.info("copying the video failed: %s", failure)
+    return await _attempt(plan, draft, stall_s, report)
+
+
+async def _attempt(plan: Plan, draft: Path, stall_s: float, report: Report) -> Mixed:
+    if plan.source.video_codec:
+        report.log(STAGE, "Using the original pictures" if plan.copy else f"Using {plan.encoder} for the pictures")
+    missing = _MissingGlyphs()
+    await ffmpeg.run(
+        command(plan, draft),
+        stage=STAGE,
+        stall_s=stall_s,
+        duration=plan.source.duration,
+        on_progress=lambda done: report.fraction(STAGE, MIX_SHARE + (FINAL_SHARE - MIX_SHARE) * done),
+        on_log=missing.hear,
+        cwd=plan.mix.parent,
+    )
+    missing.complain(report)
+    return await _verify(plan.source, draft, stall_s)
+
+
+class _MissingGlyphs:
+    """Hears libass say that no font has a character."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def hear(self, line: str) -> None:
+        self._count += "failed to find any fallback with glyph" in line or "not found in any font" in line
+
+    def complain(self, report: Report) -> None:
+        if self._count:
+            message = "Some characters of the burnt subtitles are in no font of this server; install Noto Sans CJK"
+            report.log(STAGE, message, "warning", glyphs=self._count)
+            log.warning("%d characters of burnt subtitles have no font; install a font that has them", self._count)
+
+
+async def _verify(source: Source, draft: Path, stall_s: float) -> Mixed:
+    """Probes the written file. Raises StageFailed when streams or duration are wrong."""
+    try:
+        made = await asyncio.to_thread(probe, draft, PrepareSettings(max_duration_s=source.duration + 3600))
+    except UnreadableMedia as error:
+        raise StageFailed(STAGE, "the written video cannot be read back; start the job again") from error
+    if (made.video_index is None) != (source.video_index is None) or made.audio_codec != "aac":
+        raise StageFailed(STAGE, "the written video lacks pictures or sound; start the job again")
+    if abs(made.duration - source.duration) > 1 / (source.frame_rate or 20) + 0.001:
+        raise StageFailed(STAGE, f"the written video lasts {made.duration:.2f} s instead of {source.duration:.2f} s")
+    loudness = await measure(
+        [*ffmpeg.source(draft, formats=made.container), "-map", "0:a:0"], stage=STAGE, stall_s=stall_s
+    )
+    return Mixed(made.duration, loudness.lufs, loudness.peak_db, made.size)
