@@ -10,6 +10,7 @@ matter to that room. A resumed job skips what is there; a changed setting redoes
 
 import asyncio
 import errno
+import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -36,6 +37,8 @@ from serve_app.stages.subtitle import subtitle, write
 from serve_app.stages.sync import sync
 from serve_app.stages.translate import translate
 from serve_app.windows import windows
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ def room(report: Report, stage: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise OutOfSpace("the disk is full; free some space and start the job again") from error
-        raise StageFailed(stage, "this stage met an error that it did not foresee") from error
+        logger.exception("unforeseen error in %s", stage)
+        raise StageFailed(stage, "this stage met an error that it did not foresee; the log says which") from error
 
 
 @dataclass(slots=True)
@@ -111,6 +115,7 @@ class Line:
 
     async def prepare(self) -> Source:
         with room(self.report, "initialization"):
+            self.workspace.folder.mkdir(parents=True, exist_ok=True)
             source = await prepare(
                 self.request,
                 self.rooms.prepare,
@@ -282,6 +287,7 @@ class Line:
                 self.rooms.mux,
                 self.rooms.stall_s,
                 self.report,
+                self.request.target_lang,
             )
         self.report.finish("video_combination")
         return mixed

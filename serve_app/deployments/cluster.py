@@ -42,11 +42,11 @@ def serve_until_stopped(config: Path, say: Callable[[str], None], verbose: bool 
     schema = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
     check_ports(schema)
     stopped = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: stopped.set())
     say("starting Ray on this machine")
     start_ray(verbose)
     try:
+        for name in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets handlers of its own
+            signal.signal(name, lambda *_: stopped.set())
         check_resources(schema)
         deploy(schema, stopped, say)
         if not stopped.is_set():
