@@ -5,6 +5,7 @@ interface, so a machine with a network needs a firewall in front of it. There is
 gigabyte); `serve deploy` on a cluster started with `ray start --head` brings it.
 """
 
+import io
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +56,19 @@ def serve_until_stopped(config: Path, say: Callable[[str], None], verbose: bool 
         stopped.wait()
         say("shutting down")
     finally:
+        shut_down(verbose)
+
+
+def shut_down(verbose: bool) -> None:
+    """Ray prints the end of its own actors as errors; nobody but its developers wants to read that."""
+    with nullcontext() if verbose else redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         serve.shutdown()
         ray.shutdown()
 
 
 def start_ray(verbose: bool) -> None:
+    if not verbose:
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
     ray.init(
         address="local",
         namespace="serve",

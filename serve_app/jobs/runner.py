@@ -59,11 +59,13 @@ class Runner:
         return job.id
 
     async def _dub(self, job: Job, report: Report) -> Result:
-        workspace = Workspace(self._roots.work, job.id)
         files = artifacts(self._roots.artifacts, job.id)
         path = inside(job.request.path, (self._roots.uploads, self._roots.artifacts))
         request = replace(job.request, path=str(path))
-        return await dub(request, await self._models(), self._settings, workspace, files, report)
+        return await dub(request, await self._models(), self._settings, self._workspace(job), files, report)
+
+    def _workspace(self, job: Job) -> Workspace:
+        return Workspace(self._roots.work, job.id)
 
     async def _attend(self, job: Job, report: Report, work: "asyncio.Task[Result]") -> None:
         """Renews the lease until the work is done or unwanted, then writes how it ended."""
@@ -80,8 +82,9 @@ class Runner:
     async def _finish(self, job: Job, report: Report, work: "asyncio.Task[Result]") -> None:
         error = work.exception()
         if error is None:
-            result = work.result()
-            await asyncio.to_thread(self._store.complete, job.id, job.fence, result, report.snapshot(), *report.drain())
+            result, end = work.result(), report.snapshot()
+            await asyncio.to_thread(self._store.complete, job.id, job.fence, result, end, *report.drain())
+            await asyncio.to_thread(self._workspace(job).discard)
             return
         code, sentence = told(error)
         report.log(report.snapshot().stage, sentence, level="error", code=code)

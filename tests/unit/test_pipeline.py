@@ -1,0 +1,177 @@
+"""The straight line with echo engines on a real video: what comes out, what is not done twice, and how it fails."""
+
+import asyncio
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.app import AppSettings
+from models.errors import DubError, NoSpeech, StageFailed, UnsupportedLanguage
+from models.segment import Clip, Transcript
+from serve_app.jobs.job import Request, Result
+from serve_app.jobs.report import Report
+from serve_app.jobs.workspace import Workspace, artifacts
+from serve_app.local import models
+from serve_app.pipeline import Models, dub
+
+ECHO = {
+    "engines": {
+        "vad": {"engine": "echo"},
+        "asr": {"engine": "echo"},
+        "translation": {"engine": "echo"},
+        "tts": {"engines": ["echo"]},
+    },
+    "pipeline": {"mux": {"x264_preset": "ultrafast"}, "windows": {"min_s": 5, "max_s": 10}},
+}
+SETTINGS = AppSettings.model_validate(ECHO)
+
+
+class Bench:
+    """One job's folder, with engines whose calls are counted."""
+
+    def __init__(self, folder: Path, video: Path) -> None:
+        self.folder = folder
+        self.request = Request("job", str(video), "en", "es", subtitles="none")
+        self.calls: Counter[str] = Counter()
+        self.report = Report("job")
+        echo = models(SETTINGS.engines)
+        verbs = {
+            name: self.counted(name, getattr(echo, name)) for name in ("detect", "recognize", "translate", "speak")
+        }
+        self.models = dataclasses.replace(echo, **verbs)
+
+    def counted(self, name: str, verb: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+        async def call(item: Any) -> Any:
+            self.calls[name] += 1
+            return await verb(item)
+
+        return call
+
+    async def run(self, settings: AppSettings = SETTINGS, engines: Models | None = None) -> Result:
+        self.calls.clear()
+        self.report = Report("job")
+        return await dub(
+            self.request,
+            engines or self.models,
+            settings,
+            Workspace(self.folder / "work", "job"),
+            artifacts(self.folder, "job"),
+            self.report,
+        )
+
+
+@pytest.fixture
+def bench(tmp_path: Path, talk: Path) -> Bench:
+    return Bench(tmp_path, talk)
+
+
+async def test_the_whole_line(bench: Bench) -> None:
+    result = await bench.run()
+    report = json.loads(Path(result.report).read_text())
+    assert Path(result.output).stat().st_size == result.output_bytes > 10_000
+    assert abs(result.duration_s - report["input"]["duration"]) <= 1 / 25 + 0.001
+    rows = report["segments"]
+    assert len(rows) >= 5
+    assert [row["start"] for row in rows] == sorted(row["start"] for row in rows)
+    assert len({row["id"] for row in rows}) == len(rows)
+    assert all(row["translation"] and row["place"] is not None and row["voice"] for row in rows)
+    assert all(one["dub_end"] <= two["place"] + 1e-6 for one, two in zip(rows, rows[1:], strict=False))
+    assert set(report["stage_seconds"]) == set(bench.report.stage_seconds())
+    assert result.quality.lufs == pytest.approx(-23, abs=1)
+    now = bench.report.snapshot()
+    assert now.segments_done == now.segments_total == len(rows)
+    assert bench.report.insights()
+
+
+async def test_a_finished_line_does_nothing_twice(bench: Bench) -> None:
+    await bench.run()
+    assert min(bench.calls[name] for name in ("detect", "recognize", "translate", "speak")) >= 1
+    await bench.run()
+    assert bench.calls == {}
+
+
+async def test_another_target_keeps_what_was_heard(bench: Bench) -> None:
+    await bench.run()
+    bench.request = dataclasses.replace(bench.request, target_lang="fr")
+    result = await bench.run()
+    assert bench.calls["recognize"] == 0 and bench.calls["translate"] > 0 and bench.calls["speak"] > 0
+    assert "[fr]" in Path(result.translated_srt).read_text()
+
+
+async def test_another_voice_keeps_what_was_translated(bench: Bench) -> None:
+    await bench.run()
+    bench.request = dataclasses.replace(bench.request, voice_gender="male")
+    await bench.run()
+    assert bench.calls["translate"] == 0 and bench.calls["speak"] > 0
+
+
+async def test_a_damaged_clip_is_spoken_again(bench: Bench) -> None:
+    await bench.run()
+    clips = sorted((bench.folder / "work").rglob("*.wav"))
+    spoken = next(path for path in clips if path.name != "speech.wav")
+    spoken.write_bytes(b"broken")
+    result = await bench.run()
+    assert bench.calls["recognize"] == 0
+    assert result.quality.duration_match
+
+
+async def test_it_goes_on_where_it_was_cancelled(bench: Bench) -> None:
+    whole = Counter[str]()
+    running = asyncio.create_task(bench.run())
+    while bench.calls["speak"] < 3:
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    before = bench.calls.copy()
+    await bench.run()
+    after = bench.calls.copy()
+    fresh = Bench(bench.folder / "fresh", Path(bench.request.path))
+    await fresh.run()
+    whole = fresh.calls
+    assert after["detect"] == 0
+    assert before["recognize"] + after["recognize"] <= whole["recognize"] + SETTINGS.pipeline.windows.at_once
+
+
+async def test_the_same_language_gives_subtitles_and_the_original_sound(bench: Bench) -> None:
+    bench.request = dataclasses.replace(bench.request, target_lang="en")
+    result = await bench.run()
+    assert bench.calls["speak"] == 0
+    assert result.quality.lip_sync is None
+    assert "-->" in Path(result.original_srt).read_text()
+    assert Path(result.output).stat().st_size > 10_000
+
+
+async def test_a_pair_without_a_model_is_refused_before_any_work(bench: Bench) -> None:
+    engines = dataclasses.replace(bench.models, pairs=frozenset({("en", "de")}))
+    with pytest.raises(UnsupportedLanguage):
+        await bench.run(engines=engines)
+    assert bench.calls == {}
+
+
+async def test_speech_without_words_is_no_speech(bench: Bench) -> None:
+    async def nothing(clip: Clip) -> Transcript:
+        return Transcript((), clip.language or "en", 0.9)
+
+    with pytest.raises(NoSpeech):
+        await bench.run(engines=dataclasses.replace(bench.models, recognize=nothing))
+
+
+@pytest.mark.parametrize(
+    ("verb", "stage"),
+    [("detect", "transcription"), ("recognize", "transcription"), ("translate", "translation")],
+)
+async def test_an_engine_that_breaks_names_its_room(bench: Bench, verb: str, stage: str) -> None:
+    async def broken(_item: Any) -> Any:
+        raise ZeroDivisionError("a secret of the engine")
+
+    with pytest.raises(DubError) as caught:
+        await bench.run(engines=dataclasses.replace(bench.models, **{verb: broken}))
+    assert isinstance(caught.value, StageFailed)
+    assert caught.value.stage == stage
+    assert "secret" not in str(caught.value)

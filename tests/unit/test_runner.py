@@ -1,0 +1,113 @@
+"""One claimed job under its lease: how it ends well, fails, is cancelled, paused, or taken away."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from configs.app import AppSettings, Roots
+from serve_app.jobs.job import Control, Job, Request, State
+from serve_app.jobs.runner import Runner
+from serve_app.jobs.store import Store
+from serve_app.local import models
+from serve_app.pipeline import Models
+from tests.unit.test_pipeline import ECHO
+
+SETTINGS = AppSettings.model_validate({**ECHO, "jobs": {"lease_s": 1.0, "renew_s": 0.05}})
+
+
+class House:
+    def __init__(self, folder: Path, talk: Path) -> None:
+        self.roots = Roots(
+            uploads=folder / "uploads",
+            artifacts=folder / "artifacts",
+            work=folder / "work",
+            database_url=f"sqlite:///{folder / 'jobs.sqlite'}",
+        )
+        for root in (self.roots.uploads, self.roots.artifacts, self.roots.work):
+            root.mkdir()
+        self.video = Path(shutil.copy(talk, self.roots.uploads))
+        self.store = Store(self.roots.database_url.get_secret_value(), SETTINGS.jobs)
+        self.store.create()
+        self.runner = Runner(self.store, self.engines, SETTINGS, self.roots, "me")
+
+    async def engines(self) -> Models:
+        return models(SETTINGS.engines)
+
+    def submit(self, path: Path | None = None) -> None:
+        self.store.submit(Request("job", str(path or self.video), "en", "es", subtitles="none"))
+
+    async def until(self, reached: Callable[[Job], bool]) -> Job:
+        async with asyncio.timeout(20):
+            while not reached(job := self.store.job("job")):
+                await asyncio.sleep(0.02)
+        return job
+
+
+@pytest.fixture
+def house(tmp_path: Path, talk: Path) -> House:
+    return House(tmp_path, talk)
+
+
+async def test_a_job_completes_and_leaves_no_workspace(house: House) -> None:
+    house.submit()
+    assert await house.runner.run_next() == "job"
+    job = house.store.job("job")
+    assert (job.state, job.progress.percent) == (State.COMPLETED, 100.0)
+    assert job.result is not None and Path(job.result.output).is_file()
+    assert house.store.logs("job") and house.store.insights("job")
+    assert not (house.roots.work / "job").exists()
+    assert await house.runner.run_next() is None
+
+
+async def test_a_failure_is_told_in_the_row_and_the_log(house: House) -> None:
+    bad = house.roots.uploads / "bad.mp4"
+    bad.write_bytes(b"no video" * 100)
+    house.submit(bad)
+    await house.runner.run_next()
+    job = house.store.job("job")
+    assert (job.state, job.error_code) == (State.FAILED, "unreadable_media")
+    assert house.store.logs("job")[-1].message == job.error
+
+
+async def test_a_path_outside_the_roots_is_never_opened(house: House) -> None:
+    house.submit(Path("/etc/passwd"))
+    await house.runner.run_next()
+    assert house.store.job("job").error_code == "path_not_allowed"
+
+
+@pytest.mark.parametrize(("wish", "state"), [(Control.CANCEL, State.CANCELLED), (Control.PAUSE, State.PAUSED)])
+async def test_cancel_and_pause_stop_the_run(house: House, wish: Control, state: State) -> None:
+    house.submit()
+    run = asyncio.create_task(house.runner.run_next())
+    await house.until(lambda job: job.progress.stage_number >= 3)
+    house.store.control("job", wish)
+    await asyncio.wait_for(run, 5)
+    assert house.store.job("job").state is state
+    assert (house.roots.work / "job" / "extract.json").is_file()  # what was done stays done
+
+
+async def test_a_runner_that_is_stopped_gives_the_job_back(house: House) -> None:
+    house.submit()
+    run = asyncio.create_task(house.runner.run_next())
+    await house.until(lambda job: job.progress.stage_number >= 3)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    job = house.store.job("job")
+    assert (job.state, job.attempts) == (State.WAITING, 0)
+
+
+async def test_a_runner_that_lost_its_lease_writes_nothing_more(house: House) -> None:
+    house.submit()
+    run = asyncio.create_task(house.runner.run_next())
+    await house.until(lambda job: job.progress.stage_number >= 3)
+    late = Store(house.roots.database_url.get_secret_value(), SETTINGS.jobs, clock=lambda: 4e9)
+    taken = late.claim("another")
+    assert taken is not None and taken.fence == 2
+    await asyncio.wait_for(run, 5)
+    job = house.store.job("job")
+    assert (job.state, job.fence) == (State.RUNNING, 2)
+    assert not (house.roots.artifacts / "job_report.json").exists()
