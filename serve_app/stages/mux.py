@@ -192,16 +192,24 @@ class _MissingGlyphs:
     """Hears libass say that no font has a character."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self._codes: set[str] = set()
 
     def hear(self, line: str) -> None:
-        self._count += "failed to find any fallback with glyph" in line or "not found in any font" in line
+        _, said, code = line.partition("failed to find any fallback with glyph ")
+        if said:
+            self._codes.add(code.split()[0])
 
     def complain(self, report: Report) -> None:
-        if self._count:
-            message = "Some characters of the burnt subtitles are in no font of this server; install Noto Sans CJK"
-            report.log(STAGE, message, "warning", glyphs=self._count)
-            log.warning("%d characters of burnt subtitles have no font; install a font that has them", self._count)
+        if self._codes:
+            characters = "".join(chr(int(code, 16)) for code in sorted(self._codes)[:20])
+            message = (
+                f"No font of this server has these characters of the subtitles: {characters}; install Noto Sans CJK"
+            )
+            report.log(STAGE, message, "warning", glyphs=len(self._codes))
+            log.warning("%d characters of burnt subtitles are in no font of this machine", len(self._codes))
+
+
+# -- the result --------------------------------------------------------------------------------------------------------
 
 
 async def _verify(source: Source, draft: Path, stall_s: float) -> Mixed:
