@@ -171,6 +171,20 @@ def test_a_lost_lease_is_claimed_again_and_the_first_owner_is_shut_out(store: St
     assert outcomes(store) == [(1, "driver-1", "lost"), (2, "driver-2", "")]
 
 
+@pytest.mark.parametrize("end", ["complete", "fail", "cancelled", "paused", "release"])
+def test_nobody_writes_to_a_run_that_has_ended(store: Store, end: str) -> None:
+    store.submit(ask())
+    fence = claimed(store).fence
+    arguments = {"complete": (RESULT,), "fail": ("no_speech", "nothing was said")}.get(end, ())
+    getattr(store, end)("a", fence, *arguments)
+    before = store.job("a")
+    with pytest.raises(LeaseLost):
+        store.renew("a", fence, Progress(percent=1.0), [line(1)])
+    with pytest.raises(LeaseLost):
+        store.fail("a", fence, "internal", "no")
+    assert store.job("a") == before
+
+
 def test_a_renewed_lease_is_kept(store: Store, clock: Clock) -> None:
     store.submit(ask())
     fence = claimed(store).fence
