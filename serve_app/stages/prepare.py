@@ -59,9 +59,10 @@ def check_languages(source: str, target: str, hears: frozenset[str] | None, pair
             )
         route(pairs, source, target)
         return
-    heard = sorted(LANGUAGES if hears is None else hears & set(LANGUAGES))
-    if not any(_leads(pairs, candidate, target) for candidate in heard):
-        route(pairs, next((code for code in heard if code != target), "en"), target)
+    heard = sorted(set(LANGUAGES) if hears is None else hears)
+    others = [code for code in heard if code != target]
+    if others and not any(_leads(pairs, code, target) for code in others):
+        route(pairs, others[0], target)
 
 
 def _leads(pairs: Collection[tuple[str, str]], source: str, target: str) -> bool:
