@@ -5,6 +5,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ async def test_the_whole_line(bench: Bench) -> None:
     assert [row["start"] for row in rows] == sorted(row["start"] for row in rows)
     assert len({row["id"] for row in rows}) == len(rows)
     assert all(row["translation"] and row["place"] is not None and row["voice"] for row in rows)
-    assert all(one["dub_end"] <= two["place"] + 1e-6 for one, two in zip(rows, rows[1:], strict=False))
+    assert all(one["dub_end"] <= two["place"] + 1e-6 for one, two in pairwise(rows))
     assert set(report["stage_seconds"]) == set(bench.report.stage_seconds())
     assert result.quality.lufs == pytest.approx(-23, abs=1)
     now = bench.report.snapshot()
