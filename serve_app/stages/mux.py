@@ -48,7 +48,7 @@ class Mixed:
 
 @dataclass(frozen=True, slots=True)
 class _Master:
-    """Filters that give the mix its final level, and the loudness that they lead to."""
+    """Filters that give the mix its final level, and the loudness that they lead to (None: too quiet to tell)."""
 
     filters: str
     lufs: float | None
@@ -117,7 +117,9 @@ async def _master(mix: Path, measured: Loudness, dubbed: bool, settings: MuxSett
     gain = RESTORE_DB
     if dubbed and measured.lufs is not None:
         most = RESTORE_DB + MAX_GAIN_DB
-        gain = max(-most, min(most, settings.lufs - measured.lufs))
+        gain = min(most, settings.lufs - measured.lufs)
+        if gain == most:
+            return _Master(f"volume={gain:.3f}dB,{_limiter(settings.peak_db, settings.sample_rate)}", None)
     ceiling = settings.peak_db - OVERSHOOT_DB
     if measured.peak_db is None or measured.peak_db + gain <= ceiling:
         return _Master(f"volume={gain:.3f}dB", None if measured.lufs is None else measured.lufs + gain)
@@ -144,12 +146,13 @@ def _limiter(ceiling_db: float, rate: int) -> str:
 
 
 def _explain(master: _Master, measured: Loudness, dubbed: bool, settings: MuxSettings, report: Report) -> None:
-    if not dubbed or master.lufs is None or measured.lufs is None:
+    if not dubbed or measured.lufs is None:
         return
-    change = master.lufs - measured.lufs - RESTORE_DB
-    report.log(STAGE, f"Using a gain of {change:+.1f} dB to bring the sound to {master.lufs:.1f} LUFS")
-    if abs(master.lufs - settings.lufs) > TOLERANCE_LU:
+    if master.lufs is None or abs(master.lufs - settings.lufs) > TOLERANCE_LU:
         report.log(STAGE, f"The wanted loudness of {settings.lufs:g} LUFS is out of reach for this sound", "warning")
+    else:
+        change = master.lufs - measured.lufs - RESTORE_DB
+        report.log(STAGE, f"Using a gain of {change:+.1f} dB to bring the sound to {master.lufs:.1f} LUFS")
 
 
 def _check_loudness(result: Mixed, master: _Master) -> None:

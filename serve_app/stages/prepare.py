@@ -59,8 +59,7 @@ def check_languages(source: str, target: str, hears: frozenset[str] | None, pair
             )
         route(pairs, source, target)
         return
-    heard = sorted(set(LANGUAGES) if hears is None else hears)
-    others = [code for code in heard if code != target]
+    others = [code for code in LANGUAGES if code != target and (hears is None or code in hears)]
     if others and not any(_leads(pairs, code, target) for code in others):
         route(pairs, others[0], target)
 
