@@ -1,5 +1,6 @@
 """The mix: to the sample, silent under speech, flat in memory."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,13 +92,7 @@ def test_a_thousand_segments_hold_one_clip_at_a_time(tmp_path: Path) -> None:
 async def test_the_stream_is_as_long_as_the_video(tmp_path: Path) -> None:
     source = probe(clip(tmp_path / "a.mp4"), PrepareSettings())
     for duration in (2.0, 3.3333, 1.25):
-        blocks = mixed(_lasting(source, duration), [], rate=RATE, fade_s=0.1, stage="mux", stall_s=10)
+        blocks = mixed(replace(source, duration=duration), [], rate=RATE, fade_s=0.1, stage="mux", stall_s=10)
         sound = np.frombuffer(b"".join([block async for block in blocks]), np.float32).reshape(-1, 2)
         assert len(sound) == round(duration * RATE)
         assert np.abs(sound[: RATE // 2]).max() == pytest.approx(0.125 * SPREAD * HEADROOM, rel=0.05)
-
-
-def _lasting(source, duration: float):
-    from dataclasses import replace
-
-    return replace(source, duration=duration)

@@ -94,7 +94,7 @@ async def test_every_container_becomes_mp4(tmp_path: Path, suffix: str) -> None:
 async def test_the_dub_replaces_the_original(tmp_path: Path) -> None:
     sound = listen((await combine(clip(tmp_path / "in.mp4")))[1])
     assert strength(sound, 440, 0.55, 1.25) < 0.002
-    assert strength(sound, 1000, 0.55, 1.25) > 0.1
+    assert strength(sound, 1000, 0.55, 1.25) > 0.08
     assert strength(sound, 440, 1.45, 1.95) > 0.02
     assert strength(sound, 1000, 1.45, 1.95) < 0.002
     onset = np.flatnonzero(np.abs(sound[round(0.45 * 48_000) :]) > 0.05)[0] / 48_000 + 0.45
@@ -102,11 +102,8 @@ async def test_the_dub_replaces_the_original(tmp_path: Path) -> None:
 
 
 async def test_without_segments_the_sound_stays_as_it_is(tmp_path: Path) -> None:
-    path = clip(tmp_path / "in.mp4")
-    sound = listen((await combine(path, dubbed=False))[1])
-    assert strength(sound, 440, 0.2, 1.8) == pytest.approx(
-        strength(listen(path), 440, 0.2, 1.8) * np.sqrt(0.5), rel=0.1
-    )
+    sound = listen((await combine(clip(tmp_path / "in.mp4"), dubbed=False))[1])
+    assert strength(sound, 440, 0.2, 1.8) == pytest.approx(0.125 * np.sqrt(0.5), rel=0.05)
 
 
 # -- subtitles ---------------------------------------------------------------------------------------------------------
