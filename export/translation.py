@@ -24,7 +24,7 @@ from typing import Any
 from configs.engines import TranslationSettings
 from configs.pipeline import LANGUAGES
 from export.probes import PROBES
-from export.scores import score
+from export.scores import read_pairs, score
 from models.artifact import MANIFEST, Artifact, File, Manifest, digest, read
 from models.errors import ArtifactMissing
 from models.translation.marian import MarianModel
@@ -67,10 +67,12 @@ def export(order: Order) -> Artifact:
 def _export(order: Order) -> Artifact:
     config = _config(order.model)
     _languages(order)
+    for path in order.test_sets:
+        read_pairs(path, 1)
     order.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=order.out.parent, prefix=".export-") as scratch:
-        traced, stage = Path(scratch, "fp32"), Path(scratch, order.out.name)
-        stage.mkdir()
+        traced, stage = Path(scratch, "traced"), Path(scratch, "stage", order.out.name)
+        stage.mkdir(parents=True)
         print(f"tracing {order.model} …")
         _trace(order.model, traced)
         print("quantising to int8 …" if order.quantise else "keeping fp32 …")
@@ -213,7 +215,7 @@ def _measure(order: Order, artifact: Artifact) -> Manifest:
     engine = MarianModel(artifact, TranslationSettings(device="cpu"))
     probes = order.sentences or PROBES[language]
     ours = engine.translate(probes)
-    theirs = _reference(order.model, artifact.manifest.target_prefix, probes)
+    theirs = _reference(order.model, artifact.manifest, probes)
     agreeing = sum(a == b for a, b in zip(ours, theirs, strict=True))
     print(f"{agreeing} of {len(probes)} sentences read exactly as the checkpoint's own (greedy)")
     scores = {path.stem: score(engine, path) for path in order.test_sets}
@@ -224,7 +226,7 @@ def _measure(order: Order, artifact: Artifact) -> Manifest:
     return artifact.manifest.model_copy(update=facts)
 
 
-def _reference(model: str, prefix: str, texts: Sequence[str]) -> list[str]:
+def _reference(model: str, manifest: Manifest, texts: Sequence[str]) -> list[str]:
     """What the checkpoint itself says, in torch, greedy, a sentence at a time."""
     import torch
     from transformers import MarianMTModel, MarianTokenizer
@@ -233,8 +235,9 @@ def _reference(model: str, prefix: str, texts: Sequence[str]) -> list[str]:
     said = []
     with torch.inference_mode():
         for text in texts:
-            batch = tokenizer(f"{prefix} {text}".strip(), return_tensors="pt", truncation=True)
-            ids = network.generate(**batch, num_beams=1, do_sample=False, max_length=256)
+            batch = tokenizer(f"{manifest.target_prefix} {text}".strip(), return_tensors="pt", truncation=True)
+            limit = min(TranslationSettings().max_length, manifest.positions)
+            ids = network.generate(**batch, num_beams=1, do_sample=False, max_length=limit)
             said.append(tokenizer.decode(ids[0], skip_special_tokens=True))
     return said
 

@@ -1,0 +1,220 @@
+"""The exporter, against torch: the same tokens, the same ids, and clear words when it cannot work."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("optimum.onnxruntime")
+
+from configs.engines import TranslationSettings
+from export.translation import Order, export
+from models.artifact import Artifact, read
+from models.errors import ArtifactMissing
+from models.translation.marian import MarianModel
+from models.translation.tokenizer import Tokenizer
+
+REPOSITORY = Path(__file__).parents[2]
+DEMO = REPOSITORY / "models" / "demo" / "en-es"
+CHECKPOINT = REPOSITORY.parent / "shared" / "demo_mt" / "checkpoint"
+TEXTS = (
+    "Hello everyone, and welcome back to the channel.",
+    "A triangle has three sides and three angles.",
+    "Yes.",
+    "The museum opens at 10 o'clock and closes at 6:30.",
+    "You can pay at the desk, or online.",
+    "Where did you put the keys?",
+    "The army marched north for three days before it found the river.",
+    "Click the button in the upper right corner of the window.",
+    "In 1847, the town had about 1,200 people.",
+    "He said: “I am not afraid of you!”",
+    "Mix the flour, the eggs and the milk until smooth.",
+    "Stars are born in clouds of gas and dust.",
+    "If it rains tomorrow, we will stay at home and read.",
+    "My sister's friend lives in a small house near the sea.",
+    "This option is not available for shared printers.",
+    "The dragon slept under the mountain for a thousand years.",
+    "Thank you very much!",
+    "How much water does a plant need every day?",
+    "We lost the war, but we did not lose our hope.",
+    "Open the file, change the second line, and save it again.",
+    "naïve café — 東京 ½ €5",
+)
+
+FEW = ("Yes.",)
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+"""Tracing warns about constant branches; parity is the real check."""
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Path:
+    if not CHECKPOINT.is_dir():
+        pytest.skip("the demo checkpoint is not there")
+    return CHECKPOINT
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained Marian checkpoint with the demo's tokenizer, named like one on the hub."""
+    from transformers import MarianConfig, MarianMTModel, set_seed
+
+    set_seed(3)
+    sizes: dict[str, Any] = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "vocab_size": 7000}
+    sizes |= {
+        f"{side}_{what}": n for side in ("encoder", "decoder") for what, n in (("ffn_dim", 48), ("attention_heads", 4))
+    }
+    config = MarianConfig(
+        **sizes, decoder_vocab_size=7000, pad_token_id=6999, eos_token_id=0, decoder_start_token_id=6999,
+        forced_eos_token_id=0, max_position_embeddings=64, init_std=0.4,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("hub") / "opus-mt-en-es"
+    network = MarianMTModel(config)
+    network.generation_config.bad_words_ids = [[6999]]
+    network.save_pretrained(folder)
+    for name in ("source.spm", "target.spm", "vocab.json"):
+        shutil.copy(DEMO / name, folder)
+    return folder
+
+
+def reference(checkpoint: Path, texts: tuple[str, ...], **options: Any) -> list[list[int]]:
+    """Greedy ids in torch without start and padding."""
+    import torch
+    from transformers import MarianMTModel, MarianTokenizer
+
+    tokenizer = MarianTokenizer.from_pretrained(checkpoint)
+    network = MarianMTModel.from_pretrained(checkpoint).eval()
+    with torch.inference_mode():
+        batches = [tokenizer(text, return_tensors="pt") for text in texts]
+        return [network.generate(**batch, num_beams=1, do_sample=False, **options)[0].tolist()[1:] for batch in batches]
+
+
+def engine(artifact: Artifact, **settings: Any) -> MarianModel:
+    return MarianModel(artifact, TranslationSettings(device="cpu", **settings))
+
+
+@pytest.fixture(scope="module")
+def fp32(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return export(Order(str(tiny), tmp_path_factory.mktemp("out") / "traced", quantise=False, sentences=FEW))
+
+
+def test_the_tokenizer_agrees_with_transformers(tiny: Path) -> None:
+    from transformers import MarianTokenizer
+
+    theirs, ours = MarianTokenizer.from_pretrained(tiny), Tokenizer(tiny)
+    for text in (*TEXTS, "  two  spaces ", "tab\tand\nline", "ALL CAPS!!", "1,000.50", "Ünïcödé 🙂"):
+        ids = theirs(text)["input_ids"]
+        assert ours.encode(text) == ids
+        assert ours.decode(ids) == theirs.decode(ids, skip_special_tokens=True)
+    assert ours.encode("Hello.", ">>spa<<") == theirs(">>spa<< Hello.")["input_ids"]
+
+
+def test_fp32_says_the_same_tokens_as_torch_to_the_last_place(fp32: Artifact, tiny: Path) -> None:
+    """Untrained weights babble until the limit, which a trained model seldom reaches."""
+    model = engine(fp32, max_length=40)
+    ours = model.generate([model.tokenizer.encode(text) for text in TEXTS])
+    limits = [min(40, 3 * len(model.tokenizer.encode(text)) + 17) for text in TEXTS]
+    expected = [reference(tiny, (text,), max_length=limit)[0] for text, limit in zip(TEXTS, limits, strict=True)]
+    assert ours == expected
+    assert max(map(len, ours)) == 39
+
+
+def test_the_demo_checkpoint_in_fp32_equals_torch(checkpoint: Path, tmp_path: Path) -> None:
+    artifact = export(Order(str(checkpoint), tmp_path / "en-es", ("en",), "es", quantise=False, sentences=TEXTS[:3]))
+    assert artifact.manifest.parity == "3 of 3 sentences"
+    model = engine(artifact)
+    rows = [model.tokenizer.encode(text) for text in TEXTS]
+    expected = reference(checkpoint, TEXTS, max_length=256)
+    assert model.generate(rows) == expected
+    assert [model.generate([row])[0] for row in rows] == expected
+    assert engine(artifact, batch_tokens=64).generate(rows) == expected
+
+
+def test_int8_is_smaller_and_its_manifest_tells_everything(tiny: Path, fp32: Artifact, tmp_path: Path) -> None:
+    artifact = export(Order(str(tiny), tmp_path / "int8", licence="CC-BY-4.0"))
+    manifest = artifact.manifest
+    assert read(tmp_path / "int8").manifest == manifest
+    assert (manifest.source, manifest.quantisation, manifest.licence) == ("opus-mt-en-es", "int8-dynamic", "CC-BY-4.0")
+    assert manifest.pairs == {("en", "es")}
+    assert manifest.tokens == {"start": 6999, "end": 0, "pad": 6999}
+    assert manifest.positions == 64
+    assert manifest.revision.startswith("sha256:")
+    assert manifest.parity.endswith("of 6 sentences")
+    for graph in ("encoder.onnx", "decoder.onnx"):
+        assert manifest.files[graph].bytes < 0.5 * fp32.manifest.files[graph].bytes
+    assert list(tmp_path.iterdir()) == [tmp_path / "int8"]
+
+
+def test_what_lies_beside_an_artifact_stays_when_it_is_made_again(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "en-es").mkdir()
+    (tmp_path / "en-es" / "README.md").write_text("mine", "utf-8")
+    export(Order(str(tiny), tmp_path / "en-es", quantise=False, sentences=FEW))
+    assert (tmp_path / "en-es" / "README.md").read_text("utf-8") == "mine"
+
+
+def test_a_prefix_must_be_known_to_the_vocabulary(tiny: Path, tmp_path: Path) -> None:
+    assert export(Order(str(tiny), tmp_path / "a", prefix=">>spa<<", sentences=FEW)).manifest.target_prefix == ">>spa<<"
+    with pytest.raises(ArtifactMissing, match=r"add --prefix, one of: >>spa<<"):
+        export(Order(str(tiny), tmp_path / "b", prefix=">>fra<<"))
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_checkpoint_of_another_family_is_refused(tmp_path: Path) -> None:
+    from transformers import T5Config
+
+    T5Config().save_pretrained(tmp_path / "t5")
+    with pytest.raises(ArtifactMissing, match="is a t5 model; give a Marian one"):
+        export(Order(str(tmp_path / "t5"), tmp_path / "out", ("en",), "es"))
+
+
+def test_languages_that_nobody_named_are_asked_for(tiny: Path, tmp_path: Path) -> None:
+    unnamed = shutil.copytree(tiny, tmp_path / "mymodel")
+    with pytest.raises(
+        ArtifactMissing, match="the name mymodel does not tell the languages; add --source and --target"
+    ):
+        export(Order(str(unnamed), tmp_path / "out"))
+
+
+def test_a_checkpoint_without_weights_is_incomplete(tiny: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(tiny, tmp_path / "opus-mt-en-es")
+    (broken / "model.safetensors").unlink()
+    with pytest.raises(ArtifactMissing, match="is incomplete"):
+        export(Order(str(broken), tmp_path / "out"))
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    call = [sys.executable, "-m", "export", *arguments]
+    return subprocess.run(
+        call, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_an_unreachable_hub_is_one_sentence_on_the_command_line(tmp_path: Path) -> None:
+    done = command("translation", "Helsinki-NLP/opus-mt-en-de", "--out", str(tmp_path / "en-de"))
+    assert done.returncode == 1
+    assert "the hub cannot be reached" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "en-de").exists()
+
+
+def test_verify_on_the_command_line(tmp_path: Path) -> None:
+    assert "5 files intact" in command("verify", str(DEMO)).stdout
+    missing = command("verify", str(tmp_path / "nothing"))
+    assert missing.returncode == 1
+    assert "python -m export translation" in missing.stderr
+
+
+def test_scores_are_measured_on_a_test_set(tiny: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "mine.tsv"
+    rows.write_text("Yes.\tSí.\nNo.\tNo.\n", "utf-8")
+    scores = export(Order(str(tiny), tmp_path / "out", test_sets=(rows,), sentences=FEW)).manifest.scores
+    assert scores["mine"]["sentences"] == 2
+    assert 0 <= scores["mine"]["chrf"] <= 100
+    with pytest.raises(ArtifactMissing, match=r"empty\.tsv holds no sentence pairs"):
+        export(Order(str(tiny), tmp_path / "other", test_sets=(tmp_path / "empty.tsv",), sentences=FEW))

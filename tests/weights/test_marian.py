@@ -1,0 +1,184 @@
+"""The engine with the embedded English–Spanish model: what it says, and that batching does not change the mechanics."""
+
+import json
+import logging
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from configs.engines import TranslationSettings
+from export.verify import verify
+from models.artifact import MANIFEST
+from models.errors import ArtifactMissing, UnsupportedLanguage
+from models.registry import load
+from models.segment import Sentence
+from models.translation.marian import Marian, _groups, _repeating, available
+
+DEMO = Path(__file__).parents[2] / "models" / "demo" / "en-es"
+SETTINGS = TranslationSettings(artifacts=(str(DEMO),), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def marian() -> Marian:
+    engine: Marian = load("translation", "marian", SETTINGS)
+    return engine
+
+
+def copy(folder: Path, **facts: object) -> Path:
+    """The demo model under another manifest: the mechanics of routes do not care what the weights say."""
+    shutil.copytree(DEMO, folder)
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8")) | facts
+    (folder / MANIFEST).write_text(json.dumps(manifest), "utf-8")
+    return folder
+
+
+def say(engine: Marian, *texts: str, source: str = "en", target: str = "es") -> list[str]:
+    return [s.candidates[0] for s in engine.translate([Sentence(text, source, target) for text in texts])]
+
+
+def test_plain_sentences_come_out_in_spanish(marian: Marian) -> None:
+    said = say(marian, "A triangle has three sides and three angles.", "", "Where are you?", "   ")
+    assert said[0] == "Un triángulo tiene tres lados y tres ángulos."
+    assert said[1] == said[3] == ""
+    assert said[2].startswith("¿Dónde")
+
+
+def test_sentences_come_back_whole_and_in_order(marian: Marian) -> None:
+    given = [
+        Sentence(text, "en", "es") for text in ("Yes.", "The longer sentence stands between the short ones.", "No.")
+    ]
+    done = marian.translate(given)
+    assert [(s.text, s.source, s.target) for s in done] == [(s.text, s.source, s.target) for s in given]
+    assert all(len(s.candidates) == 1 for s in done)
+    assert marian.translate([]) == []
+
+
+def test_the_golden_sentences_and_checksums_hold() -> None:
+    verdict = verify(DEMO)
+    assert verdict.files == 5
+    assert verdict.golden >= verdict.asked / 2 > 0
+
+
+def test_the_same_batch_says_the_same_twice_and_in_threads(marian: Marian) -> None:
+    texts = ("The castle stands on a hill.", "We need water.", "Press the button twice to open the door.")
+    expected = say(marian, *texts)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(said == expected for said in pool.map(lambda _: say(marian, *texts), range(8)))
+
+
+def test_padding_is_never_said_and_every_row_ends(marian: Marian) -> None:
+    model = marian.model("en", "es")
+    rows = [
+        model.tokenizer.encode(text) for text in ("Go.", "The old king looked at the sea for a long time.", "zxq vbn")
+    ]
+    for ids in model.generate(rows):
+        assert ids[-1] == 0
+        assert 0 not in ids[:-1]
+        assert 6999 not in ids
+
+
+def test_length_is_bounded_for_any_input() -> None:
+    model = Marian(SETTINGS.model_copy(update={"max_length": 12})).model("en", "es")
+    (ids,) = model.generate([model.tokenizer.encode("qqq www " * 3)])
+    assert len(ids) <= 11
+    assert ids[-1] == 0
+
+
+def test_text_beyond_the_models_length_is_cut_and_nothing_is_dropped() -> None:
+    engine = Marian(SETTINGS.model_copy(update={"max_length": 24}))
+    model = engine.model("en", "es")
+    text = " ".join(["The king is old."] * 12)
+    pieces = model._pieces(text)
+    assert all(len(piece) <= 24 for piece in pieces)
+    assert say(engine, text)[0].count("rey") >= 8
+    assert len(model._pieces("x" * 100)) > 1
+
+
+def test_a_repeated_ngram_can_be_forbidden() -> None:
+    free = Marian(SETTINGS).model("en", "es")
+    strict = Marian(SETTINGS.model_copy(update={"no_repeat_ngram": 2})).model("en", "es")
+    rows = [free.tokenizer.encode("Katherine Johnson visited Ljubljana with Mr. Nguyen.")]
+
+    loose, tight = list(pairwise(free.generate(rows)[0])), list(pairwise(strict.generate(rows)[0]))
+    assert len(set(loose)) < len(loose)
+    assert len(set(tight)) == len(tight)
+
+
+def test_repeating_tokens() -> None:
+    assert _repeating([1, 2, 3, 1, 2], 3) == [3]
+    assert _repeating([1, 2, 1], 2) == [2]
+    assert _repeating([1, 2], 3) == _repeating([], 2) == _repeating([1, 1, 1], 0) == []
+
+
+def test_groups_keep_to_the_budget_and_lose_nobody() -> None:
+    lengths = [5, 90, 7, 6, 5, 40]
+    groups = list(_groups(lengths, 30))
+    assert sorted(i for group in groups for i in group) == list(range(6))
+    assert groups == [[0, 4, 3, 2], [5], [1]]
+    assert list(_groups([], 30)) == []
+
+
+def test_pairs_are_read_from_manifests_without_weights(tmp_path: Path) -> None:
+    copy(tmp_path / "romance", source_languages=["es", "fr"], target_language="en")
+    for graph in ("encoder.onnx", "decoder.onnx"):
+        path = tmp_path / "romance" / graph
+        path.write_bytes(bytes(path.stat().st_size))
+    settings = SETTINGS.model_copy(update={"artifacts": (str(DEMO), f"{tmp_path}/*")})
+    assert available(settings) == {("en", "es"), ("es", "en"), ("fr", "en")}
+    assert Marian(settings).pairs == available(settings)
+
+
+def test_pairs_are_mixed_and_go_through_english_where_they_must(tmp_path: Path, marian: Marian) -> None:
+    folder = copy(tmp_path / "fr-en", source_languages=["fr"], target_language="en")
+    engine = Marian(SETTINGS.model_copy(update={"artifacts": (str(DEMO), str(folder))}))
+    text = "The castle stands on a hill."
+    given = [Sentence(text, "fr", "es"), Sentence(text, "en", "es"), Sentence(text, "es", "es")]
+    done = [s.candidates[0] for s in engine.translate(given)]
+    assert done[1] == say(marian, text)[0]
+    assert done[0] == say(marian, done[1])[0]
+    assert done[2] == text
+
+
+def test_a_pair_without_a_model_names_the_command(marian: Marian) -> None:
+    with pytest.raises(ArtifactMissing, match=r"python -m export translation Helsinki-NLP/opus-mt-en-de --out"):
+        say(marian, "Hello.", target="de")
+    with pytest.raises(UnsupportedLanguage, match="choose one of: en, hy"):
+        say(marian, "Hello.", target="nl")
+
+
+def test_cuda_that_is_not_there_is_said_and_the_cpu_works(caplog: pytest.LogCaptureFixture) -> None:
+    if "CUDAExecutionProvider" in ort.get_available_providers():
+        pytest.skip("this machine has CUDA")
+    with caplog.at_level(logging.WARNING):
+        said = say(Marian(SETTINGS.model_copy(update={"device": "cuda"})), "We need water.")
+    assert "agua" in said[0]
+    assert "runs on the CPU" in caplog.text
+
+
+def test_a_flipped_byte_is_found_by_verify(tmp_path: Path) -> None:
+    folder = copy(tmp_path / "en-es")
+    graph = bytearray((folder / "encoder.onnx").read_bytes())
+    graph[len(graph) // 2] ^= 1
+    (folder / "encoder.onnx").write_bytes(graph)
+    with pytest.raises(ArtifactMissing, match=r"encoder\.onnx of en-es changed since export"):
+        verify(folder)
+
+
+def test_another_models_golden_sentences_are_not_repeated(tmp_path: Path) -> None:
+    golden = [["Yes.", "Ja."], ["No.", "Nein."]]
+    with pytest.raises(ArtifactMissing, match="repeats only 0 of 2 golden sentences"):
+        verify(copy(tmp_path / "en-es", golden=golden))
+
+
+def test_finished_rows_leave_the_batch_and_their_neighbours_alone(marian: Marian) -> None:
+    """Equal rows need no padding and share the scale of int8: a batch of copies is one sentence."""
+    model = marian.model("en", "es")
+    rows = [model.tokenizer.encode("The king is old.")] * 3
+    assert len({tuple(ids) for ids in model.generate([*rows])}) == 1
+    assert model.generate(rows)[0] == model.generate(rows[:1])[0]
+    assert np.all([len(ids) < 20 for ids in model.generate(rows)])
