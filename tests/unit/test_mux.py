@@ -22,7 +22,7 @@ from serve_app.mp4 import choose_encoder, font_size
 from serve_app.stages import mux as room
 from serve_app.stages.mux import Mixed, mux
 from serve_app.stages.subtitle import write
-from tests.data.media import CODECS, X264, clip, late_picture, make, picture, tone, without_duration
+from tests.data.media import X264, clip, late_picture, make, picture, tone, without_duration
 
 SETTINGS = MuxSettings(x264_preset="ultrafast", encoder="libx264")
 
@@ -79,7 +79,7 @@ def streams(path: Path) -> list[tuple[str, str, str]]:
         return [(s.type, s.codec_context.codec.canonical_name, s.metadata.get("language", "")) for s in file.streams]
 
 
-@pytest.mark.parametrize("suffix", CODECS)
+@pytest.mark.parametrize("suffix", ["webm", "avi", "wmv", "flv"])
 async def test_every_container_becomes_mp4(tmp_path: Path, suffix: str) -> None:
     path = clip(tmp_path / f"in.{suffix}")
     made, out = await combine(path, "burn")
