@@ -9,7 +9,7 @@ LISTS := pyproject.toml configs/constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test lint serve clean help
+.PHONY: demo test lint serve proto clean help
 
 demo: .venv/.demo ## dub the demo video and say where the result lies
 	$(BIN)/dubserve demo
@@ -25,6 +25,9 @@ lint: .venv/.test ## the checks that run nothing
 
 serve: .venv/.demo ## start the service on this machine (gRPC 50051, HTTP 8000)
 	$(BIN)/dubserve serve
+
+proto: .venv/.test ## make the gRPC stubs again from the .proto
+	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. --pyi_out=. serve_app/proto/translation.proto
 
 clean: ## remove what make has made; jobs and their videos under var/ stay
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -43,6 +43,24 @@ def verify(folder: Annotated[Path, typer.Argument(help="the artifact's folder")]
     print(f"{folder}: {verdict.files} files intact, {verdict.golden} of {verdict.asked} golden sentences as at export")
 
 
+@app.command()
+def pairs() -> None:
+    """List all pairs of languages: which models each takes, direct or through English, and their target tokens."""
+    from itertools import permutations
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from configs.pipeline import LANGUAGES
+    from models.translation.pairs import MODELS, missing
+
+    table = Table("from", "to", "models on the hub, in order of use", "target token")
+    for source, target in permutations(LANGUAGES, 2):
+        legs = [MODELS[leg] for leg in missing((), source, target)]
+        table.add_row(source, target, " → ".join(leg.name for leg in legs), legs[-1].prefix)
+    Console().print(table)
+
+
 def main() -> None:
     try:
         app()

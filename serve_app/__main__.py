@@ -102,11 +102,15 @@ def dub(
     """
     with told():
         from serve_app.local import dub_file  # the engines take seconds to import
+        from serve_app.screen import tables
 
         settings = settings_of(config_file(config))
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", video.stem).strip("-") or "video"
         request = Request(name, str(video), source, to, voice, subtitles)
         result = asyncio.run(dub_file(request, settings, out.resolve(), Console(quiet=True) if as_json else console))
+        if not as_json:
+            console.print(*tables(Path(result["report"]), result["processing_s"]))
+            result = {"output": result["output"], "report": result["report"]}
         show(result, as_json)
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 import av
 import imageio_ffmpeg
 import numpy as np
-import pyloudnorm
 import soundfile
 from numpy.typing import NDArray
 
@@ -85,6 +84,8 @@ def trim(audio: Audio, rate: int, silence_db: float) -> Audio:
 
 def loudness(audio: Audio, rate: int) -> float:
     """Integrated loudness in LUFS; a clip shorter than the 0.4 s of a gating block is measured as if it went on."""
+    import pyloudnorm  # it brings scipy.signal, whose import takes seconds that only those who measure should wait
+
     if not len(audio) or not np.any(audio):
         return SILENT
     needed = int(_GATE_S * rate) + 1

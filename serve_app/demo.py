@@ -1,6 +1,5 @@
 """The whole service in one command: starts it, sends it a video as any client would, shows what happens, stops it."""
 
-import json
 import os
 import shutil
 import signal
@@ -20,7 +19,7 @@ from rich.console import Console
 from models.errors import StageFailed
 from serve_app.client import Client
 from serve_app.proto import translation_pb2 as pb
-from serve_app.screen import Screen, figures, segment_table
+from serve_app.screen import Screen, tables
 
 START_S = 180.0
 STOP_S = 30.0
@@ -89,21 +88,21 @@ def run_demo(video: Path, target: str, out: Path, config: Path, console: Console
             with Client("127.0.0.1:50051") as client, Screen(console) as screen:
                 result = follow(client, session, upload, target, screen)
             report = collect(result, Path(roots["ARTIFACTS_DIR"]), session, video.stem, out)
-    console.print(segment_table(report), figures(report, result.processing_time_seconds))
+    console.print(*tables(report, result.processing_time_seconds))
     console.print(f"[green]done[/green] in {time.monotonic() - began:.1f} s, start and stop of the service included:")
     for path in sorted(out.iterdir()):
         console.print(f"  {path}", highlight=False)
 
 
-def collect(result: pb.TranslationResult, artifacts: Path, session: str, stem: str, out: Path) -> dict[str, object]:
-    """Copies a job's files to `out` under the video's own name; returns the report."""
-    names = {
-        Path(result.output_path): f"{stem}_translated.mp4",
-        Path(result.original_srt): f"{stem}_subtitles.srt",
-        Path(result.translated_srt): f"{stem}_translated_subtitles.srt",
-        artifacts / f"{session}_report.json": f"{stem}_report.json",
+def collect(result: pb.TranslationResult, artifacts: Path, session: str, stem: str, out: Path) -> Path:
+    """Copies a job's files to `out` under the video's own name; returns the report's path there."""
+    report = out / f"{stem}_report.json"
+    copies = {
+        Path(result.output_path): out / f"{stem}_translated.mp4",
+        Path(result.original_srt): out / f"{stem}_subtitles.srt",
+        Path(result.translated_srt): out / f"{stem}_translated_subtitles.srt",
+        artifacts / f"{session}_report.json": report,
     }
-    for source, name in names.items():
-        shutil.copy(source, out / name)
-    report: dict[str, object] = json.loads((out / f"{stem}_report.json").read_text())
+    for source, copy in copies.items():
+        shutil.copy(source, copy)
     return report

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from configs.app import AppSettings
@@ -35,7 +35,7 @@ from serve_app.stages.recognize import identify, listen, recognize
 from serve_app.stages.speak import speak
 from serve_app.stages.subtitle import subtitle, write
 from serve_app.stages.sync import sync
-from serve_app.stages.translate import translate
+from serve_app.stages.translate import Once, translate
 from serve_app.windows import windows
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ async def dub(
     request: Request, models: Models, settings: AppSettings, workspace: Workspace, files: Artifacts, report: Report
 ) -> Result:
     """Dubs `request.path` into `files`. Raises a DubError; every other error of a room comes out as StageFailed."""
-    return await Line(request, models, settings, workspace, files, report).run()
+    once = replace(models, translate=Once(models.translate))  # equal sentences of a job are translated once
+    return await Line(request, once, settings, workspace, files, report).run()
 
 
 @contextmanager
@@ -107,6 +108,10 @@ class Line:
         if not segments:
             raise NoSpeech("nothing intelligible was said; choose another audio track or a larger speech model")
         dubbed = segments if language != self.request.target_lang else []
+        if dubbed and not any(segment.speech for segment in dubbed):
+            raise StageFailed(
+                "tts", "no speech engine could say any of it; the log of the job says why", transient=True
+            )
         subtitles = await self.subtitle(segments, source, language)
         mixed = await self.mux(dubbed, source, subtitles)
         return await asyncio.to_thread(self.conclude, segments, dubbed, source, language, mixed)
@@ -178,7 +183,7 @@ class Line:
         """Four rooms for one window. Each key holds the one before: what changes upstream is redone downstream."""
         ask, engines, rooms, models, report = self.request, self.settings.engines, self.rooms, self.models, self.report
         name = f"windows/{number:04}"
-        clips = self.workspace.path(name, "clips")
+        clips = self.workspace.path(name, f"clips-{key(engines.tts)[:8]}")  # other engines, other voices
         clips.mkdir(exist_ok=True)
 
         made_from = key(made_from, engines.vad, engines.asr, rooms.recognize)

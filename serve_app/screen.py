@@ -1,6 +1,8 @@
 """What the command line draws: one live bar per stage, the decisions as they are made, and the table at the end."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console
@@ -60,6 +62,12 @@ class Screen:
         self._bars.stop_task(task)
 
 
+def tables(report: Path, seconds: float) -> tuple[Table, Table]:
+    """What a finished job is shown as: its segments and its figures. `report` is its JSON file."""
+    content = json.loads(report.read_text(encoding="utf-8"))
+    return segment_table(content), figures(content, seconds)
+
+
 def segment_table(report: dict[str, Any]) -> Table:
     """Time, original, translation and tempo of every segment of a job's report."""
     table = Table(title=f"{report['source_language']} → {report['target_language']}", show_lines=False)
@@ -80,8 +88,8 @@ def figures(report: dict[str, Any], seconds: float) -> Table:
     duration = report["output"]["duration"]
     table = Table(title="figures", show_header=False)
     table.add_row("duration of the video", f"{duration:.1f} s")
-    for stage, spent in report["stage_seconds"].items():
-        table.add_row(stage, f"{spent:.1f} s")
+    for stage in STAGES:
+        table.add_row(stage, f"{report['stage_seconds'].get(stage, 0):.1f} s")
     table.add_row("all stages", f"{seconds:.1f} s")
     table.add_row("speed", f"{duration / seconds:.2f} × real time")
     table.add_row("output loudness", f"{report['output']['lufs']:.1f} LUFS")

@@ -107,6 +107,5 @@ def _download(key: str, path: str) -> Path:
         return Path(huggingface_hub.hf_hub_download(HUB, path))
     except Exception as error:  # no network, no such voice, no room: the hub raises a dozen types
         raise ArtifactMissing(
-            f"the piper voice of piper_voices.{key} could not be downloaded; "
-            f"run: hf download {HUB} {path} {path}.json"
+            f"the piper voice of piper_voices.{key} could not be downloaded; run: hf download {HUB} {path} {path}.json"
         ) from error

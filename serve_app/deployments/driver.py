@@ -13,6 +13,8 @@ from ray.serve.handle import DeploymentHandle
 from configs.app import AppSettings, Roots
 from models import golden
 from models.registry import load
+from models.segment import RECOGNITION_RATE
+from serve_app import audio
 from serve_app.deployments.batch import calling
 from serve_app.jobs.runner import Runner
 from serve_app.jobs.store import Store
@@ -30,6 +32,7 @@ class Driver:
         tts = load("tts", "fallback", engines.tts)
         golden.detect(vad)
         golden.speak(tts)
+        audio.loudness(golden.clip().audio, RECOGNITION_RATE)  # the first measurement takes seconds to import
         self._detect = in_thread(vad.detect)
         self._speak = in_thread(tts.speak, at_once=engines.tts.at_once)
         roots = Roots.from_environment()
