@@ -9,25 +9,23 @@ matter to that room. A resumed job skips what is there; a changed setting redoes
 """
 
 import asyncio
-import errno
-import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from configs.app import AppSettings
 from configs.pipeline import PipelineSettings
-from models.errors import DubError, NoSpeech, OutOfSpace, StageFailed
+from models.errors import NoSpeech, StageFailed
 from models.segment import Clip, Segment, Sentence, Span, Speech, Transcript, Utterance, segments_from_json, to_json
 from models.translation.pairs import route
-from serve_app.jobs.job import Quality, Request, Result
+from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Artifacts, Workspace, key, write_json
 from serve_app.media import Source
-from serve_app.quality import measure, report_json
+from serve_app.quality import measure, report_json, tell
+from serve_app.stages import first, room
 from serve_app.stages.extract import extract
 from serve_app.stages.mux import Mixed, mux
 from serve_app.stages.prepare import prepare
@@ -37,8 +35,6 @@ from serve_app.stages.subtitle import subtitle, write
 from serve_app.stages.sync import sync
 from serve_app.stages.translate import Once, translate
 from serve_app.windows import windows
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +60,6 @@ async def dub(
     """Dubs `request.path` into `files`. Raises a DubError; every other error of a room comes out as StageFailed."""
     once = replace(models, translate=Once(models.translate))  # equal sentences of a job are translated once
     return await Line(request, once, settings, workspace, files, report).run()
-
-
-@contextmanager
-def room(report: Report, stage: str) -> Iterator[None]:
-    """The door of a room: only errors of our tree leave through it."""
-    report.begin(stage)
-    try:
-        yield
-    except DubError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise OutOfSpace("the disk is full; free some space and start the job again") from error
-        logger.exception("unforeseen error in %s", stage)
-        raise StageFailed(stage, "this stage met an error that it did not foresee; the log says which") from error
 
 
 @dataclass(slots=True)
@@ -173,8 +154,8 @@ class Line:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(number, window)) for number, window in enumerate(cuts)]
-        except BaseExceptionGroup as failed:  # the first failure has cancelled the other windows
-            raise failed.exceptions[0] from failed
+        except BaseExceptionGroup as failed:
+            raise first(failed) from failed
         return [segment for task in tasks for segment in task.result()]
 
     async def window(
@@ -302,7 +283,7 @@ class Line:
     ) -> Result:
         """Measures what came out and writes the report."""
         quality = measure(dubbed, source, mixed, self.rooms)
-        self.tell(segments, quality)
+        tell(self.report, segments, quality)
         write_json(
             self.files.report, report_json(self.request, source, language, segments, mixed, quality, self.report)
         )
@@ -317,19 +298,6 @@ class Line:
             processing_s=time.monotonic() - self.began,
             quality=quality,
         )
-
-    def tell(self, segments: list[Segment], quality: Quality) -> None:
-        """The insight that every finished job has: what was measured on it."""
-        flagged = sum(bool(s.flags) for s in segments)
-        lip_sync = "not measured" if quality.lip_sync is None else f"{quality.lip_sync:.0f} % of them in time"
-        self.report.insight(
-            "success" if not flagged else "warning",
-            f"{len(segments)} segments dubbed",
-            f"{lip_sync}; {flagged} with an open translation check; {quality.condensed} shortened to fit.",
-            "high" if flagged else "medium",
-            **asdict(quality),
-        )
-        self.report.log("video_combination", f"Dub finished: {len(segments)} segments, {lip_sync}", level="success")
 
 
 def modified(source: Source) -> int:

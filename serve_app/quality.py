@@ -92,3 +92,17 @@ def row(segment: Segment) -> dict[str, Any]:
     for heavy in ("words", "speech", "dub"):
         del fields[heavy]
     return {**fields, "dub_end": end_of_dub(segment), "spoken_at_all": segment.speech is not None}
+
+
+def tell(report: Report, segments: Sequence[Segment], quality: Quality) -> None:
+    """The insight that every finished job has: what was measured on it."""
+    flagged = sum(bool(s.flags) for s in segments)
+    lip_sync = "timing not measured" if quality.lip_sync is None else f"{quality.lip_sync:.0f} % of them in time"
+    report.insight(
+        "warning" if flagged else "success",
+        f"{len(segments)} segments dubbed",
+        f"{lip_sync}; {flagged} with an open translation check; {quality.condensed} shortened to fit.",
+        "high" if flagged else "medium",
+        **asdict(quality),
+    )
+    report.log("video_combination", f"Dub finished: {len(segments)} segments, {lip_sync}", level="success")

@@ -17,12 +17,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
+import soundfile
+
 from configs.pipeline import SpeakSettings
-from models.errors import DubError, StageFailed
+from models.errors import DubError, OutOfSpace, StageFailed
 from models.segment import Segment, Speech, Utterance
 from models.tts.plausible import require_plausible, sayable
 from serve_app import audio
 from serve_app.jobs.report import Report
+from serve_app.jobs.workspace import disk_space
 
 STAGE = "tts"
 Say = Callable[[Utterance], Awaitable[Speech]]
@@ -88,6 +91,8 @@ class _Booth:
                 return silent
             utterance = Utterance(segment.translation or "", self.language, self.gender)
             return await self._cached(silent, utterance, slot)
+        except OutOfSpace:  # silence would look like a voice that failed
+            raise
         except Exception as error:  # a dead replica raises types of Ray; whatever it is, one segment stays silent
             self._missed(segment, error)
             return silent
@@ -100,9 +105,8 @@ class _Booth:
         done = await asyncio.to_thread(_recall, wav, note, key)
         if done is None:
             speech = await self._fitting(utterance, slot)
-            await asyncio.to_thread(audio.write, wav, speech.audio, speech.sample_rate)
             done = {"key": key, "voice": speech.voice, "spoken": speech.duration}
-            await asyncio.to_thread(note.write_text, json.dumps(done), "utf-8")
+            await asyncio.to_thread(_keep, wav, speech, note, done)
             self._introduce(speech.voice)
         return replace(segment, speech=str(wav), spoken=done["spoken"], voice=done["voice"])
 
@@ -153,6 +157,15 @@ def _polish(speech: Speech, utterance: Utterance, settings: SpeakSettings) -> Sp
     trimmed = require_plausible(replace(speech, audio=sound), utterance)
     level = audio.normalize(trimmed.audio, speech.sample_rate, settings.lufs, settings.peak_db)
     return replace(speech, audio=level)
+
+
+def _keep(wav: Path, speech: Speech, note: Path, done: _Note) -> None:
+    try:
+        with disk_space():
+            audio.write(wav, speech.audio, speech.sample_rate)
+            note.write_text(json.dumps(done), "utf-8")
+    except soundfile.LibsndfileError as error:  # it does not say why it could not write
+        raise OutOfSpace("a spoken clip could not be written; free some space and submit the job again") from error
 
 
 def _recall(wav: Path, note: Path, key: str) -> _Note | None:

@@ -3,8 +3,10 @@
 import asyncio
 import dataclasses
 import json
+import os
+import subprocess
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from configs.app import AppSettings
-from models.errors import DubError, NoSpeech, StageFailed, UnsupportedLanguage
+from models.errors import DubError, NoSpeech, OutOfSpace, StageFailed, UnsupportedLanguage
 from models.segment import Clip, Transcript
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
@@ -176,3 +178,35 @@ async def test_an_engine_that_breaks_names_its_room(bench: Bench, verb: str, sta
     assert isinstance(caught.value, StageFailed)
     assert caught.value.stage == stage
     assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a disk of so many KiB, for real."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    folder = tmp_path / "small"
+    folder.mkdir()
+
+    def mount(kib: int) -> Path:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)], check=True)
+        return folder
+
+    yield mount
+    subprocess.run(["umount", str(folder)], check=False)
+
+
+@pytest.mark.parametrize("kib", [500, 1100, 1500, 3000])
+async def test_a_full_disk_says_so_and_the_job_works_once_there_is_space(
+    bench: Bench, small_disk: Callable[[int], Path], kib: int
+) -> None:
+    folder = small_disk(kib)
+    bench.folder = folder
+    settings = AppSettings.model_validate(
+        {**ECHO, "pipeline": {**ECHO["pipeline"], "prepare": {"min_free_bytes": 0, "disk_factor": 1}}}
+    )
+    with pytest.raises(OutOfSpace) as caught:
+        await bench.run(settings)
+    assert str(folder) not in str(caught.value)
+    subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
+    assert (await bench.run(settings)).output_bytes > 10_000
