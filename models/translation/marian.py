@@ -4,10 +4,8 @@ The loop is ours, so that serving needs neither torch nor transformers: the enco
 a token with its keys and values fed back. Rows that have ended leave the batch at once. The search is greedy: about as
 fast as translation gets on a CPU, one candidate a sentence, and one or two BLEU below a beam of four.
 
-Sentences are sorted by length and grouped under `batch_tokens`, so padding is rare. Two costs are known. int8 weights
-scale their activations over the whole batch, so a sentence's neighbours can tip a near tie: the same batch gives the
-same text, another batch may not. And on CUDA int8 falls back to the CPU, operator by operator: export with
-`--no-quantise` for a GPU.
+Sentences are sorted by length and grouped under `batch_tokens`, so padding is rare. A sentence's translation does not
+depend on its neighbours: the exporter's int8 scales each row by itself. For a GPU export with `--no-quantise`.
 
 Models are loaded at first use and kept; a pair without a model of its own goes through English.
 """

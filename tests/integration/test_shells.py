@@ -1,4 +1,4 @@
-"""The thin shells with fake handles: a bad item fails alone, errors come as themselves, dead replicas are asked again."""
+"""The thin shells with fake handles: a bad item fails alone, errors come as themselves, the dead are asked again."""
 
 from typing import Any
 

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import onnxruntime as ort
 import pytest
 
 from configs.engines import TranslationSettings
+from export.probes import PROBES
 from export.verify import verify
 from models.artifact import MANIFEST
 from models.errors import ArtifactMissing, UnsupportedLanguage
@@ -175,10 +175,10 @@ def test_another_models_golden_sentences_are_not_repeated(tmp_path: Path) -> Non
         verify(copy(tmp_path / "en-es", golden=golden))
 
 
-def test_finished_rows_leave_the_batch_and_their_neighbours_alone(marian: Marian) -> None:
-    """Equal rows need no padding and share the scale of int8: a batch of copies is one sentence."""
-    model = marian.model("en", "es")
-    rows = [model.tokenizer.encode("The king is old.")] * 3
-    assert len({tuple(ids) for ids in model.generate([*rows])}) == 1
-    assert model.generate(rows)[0] == model.generate(rows[:1])[0]
-    assert np.all([len(ids) < 20 for ids in model.generate(rows)])
+def test_a_sentence_does_not_know_its_neighbours(marian: Marian) -> None:
+    """Alone, in any batch and in any order, with or without padding: the same words."""
+    texts = [*PROBES["en"], "The king is old.", "The river comes from the mountains.", "The price is 250 euros."]
+    alone = [say(marian, text)[0] for text in texts]
+    assert say(marian, *texts) == alone
+    assert say(marian, *reversed(texts)) == alone[::-1]
+    assert say(marian, *texts[::2]) == alone[::2]
