@@ -47,7 +47,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except DubError as error:
-        errors.print(f"[red]{error.code}[/red]: {error}", highlight=False)
+        errors.print(f"[red]{error.code}[/red]: {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(2 if isinstance(error, InvalidJob) else 1) from None
 
 
