@@ -8,6 +8,8 @@ import typer
 from models.errors import DubError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+benches = typer.Typer(no_args_is_help=True, help="Measure this product beside the engines that one would take instead.")
+app.add_typer(benches, name="bench")
 
 
 @app.command()
@@ -41,6 +43,28 @@ def verify(folder: Annotated[Path, typer.Argument(help="the artifact's folder")]
 
     verdict = check(folder)
     print(f"{folder}: {verdict.files} files intact, {verdict.golden} of {verdict.asked} golden sentences as at export")
+
+
+@benches.command("translation")
+def bench_translation(
+    size: Annotated[str, typer.Option(help="of the random checkpoint: opus or tiny")] = "opus",
+    artifact: Annotated[Path | None, typer.Option(help="an export of the checkpoint that is there already")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="a trained checkpoint; --artifact must be its export")] = None,
+    sentences: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="text for a trained checkpoint, a sentence a line")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="turns of each engine that are counted")] = 6,
+    threads: Annotated[int, typer.Option(min=1, help="processors, and threads of each engine")] = 2,
+    out: Annotated[Path, typer.Option(help="folder for the plot and for what is made on the way")] = Path("out/bench"),
+    only: Annotated[str, typer.Option(help="keep the scenarios whose name holds this: batch32, beam1, clients")] = "",
+    torch: Annotated[bool, typer.Option(help="measure torch too, the slowest of all")] = True,
+) -> None:
+    """Time ours, CTranslate2 and torch on the same checkpoint; ends in one line of JSON."""
+    from export.bench.translation import Plan, bench
+
+    texts = tuple(sentences.read_text("utf-8").splitlines()) if sentences else ()
+    plan = Plan(out, size, artifact, checkpoint, texts, rounds, threads, only=only, torch=torch)
+    print(bench(plan))
 
 
 @app.command()

@@ -61,20 +61,21 @@ def write(size: Size, folder: Path, seed: int = 5) -> Path:
 
 
 def _network(size: Size, seed: int) -> Any:
-    from transformers import MarianConfig, MarianMTModel, set_seed
+    import transformers
 
-    set_seed(seed)
+    library: Any = transformers  # its types say less than it does
+    library.set_seed(seed)
     pad = size.vocabulary - 1
     sides: dict[str, Any] = {}
     for side in ("encoder", "decoder"):
         sides |= {f"{side}_layers": size.layers, f"{side}_ffn_dim": size.feed_forward}
         sides |= {f"{side}_attention_heads": size.heads}
-    config = MarianConfig(
+    config = library.MarianConfig(
         **sides, d_model=size.width, vocab_size=size.vocabulary, decoder_vocab_size=size.vocabulary,
         pad_token_id=pad, eos_token_id=END, decoder_start_token_id=pad, forced_eos_token_id=END,
         activation_function="swish", scale_embedding=True, max_position_embeddings=512,
     )  # fmt: skip
-    network = MarianMTModel(config).eval()
+    network = library.MarianMTModel(config)
     network.generation_config.bad_words_ids = [[pad]]
     _teach_to_count(network, size)
     return network
