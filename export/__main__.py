@@ -37,12 +37,28 @@ def translation(
 
 
 @app.command()
-def verify(folder: Annotated[Path, typer.Argument(help="the artifact's folder")]) -> None:
-    """Check an artifact's checksums, and its golden translations."""
+def verify(
+    folder: Annotated[Path, typer.Argument(help="the artifact's folder")],
+    against: Annotated[str, typer.Option(help="the checkpoint it was made from: compare the two on text")] = "",
+    sentences: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="that text, a sentence a line; else a few of ours")
+    ] = None,
+    min_agreement: Annotated[float, typer.Option(help="share of tokens that are the same, greedy")] = 0.85,
+    min_bleu: Annotated[float, typer.Option(help="BLEU with the checkpoint's text as the reference")] = 80.0,
+    min_chrf: Annotated[float, typer.Option(help="chrF, likewise")] = 90.0,
+    max_logit_error: Annotated[float, typer.Option(help="of the first step, over the logits' own spread")] = 0.1,
+) -> None:
+    """Check an artifact's checksums and its golden translations; with --against, its distance from the checkpoint."""
+    from export.parity import Thresholds
+    from export.verify import against as compare
     from export.verify import verify as check
 
     verdict = check(folder)
     print(f"{folder}: {verdict.files} files intact, {verdict.golden} of {verdict.asked} golden sentences as at export")
+    if against:
+        lines = sentences.read_text("utf-8").splitlines() if sentences else []
+        texts = [line.split("\t")[0] for line in lines]
+        print(compare(folder, against, texts, Thresholds(min_agreement, min_bleu, min_chrf, max_logit_error)))
 
 
 @benches.command("translation")

@@ -9,7 +9,6 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from models.artifact import read
 from models.translation.marian import MarianModel
 
 Rows = list[list[int]]
+Beams = tuple[int, ...]
 Request = tuple[list[int], int, Future[list[int]]]
 """Source ids, beam, and who waits for the target ids."""
 
@@ -28,7 +28,7 @@ OURS, CTRANSLATE2, TORCH = "ours", "ctranslate2", "torch"
 
 class Engine(Protocol):
     name: str
-    beams: tuple[int, ...]
+    beams: Beams
     """The beam sizes it offers, out of 1 and 4."""
 
     def translate(self, rows: Rows, beam: int) -> Rows:
@@ -46,8 +46,9 @@ class Choice:
     workers: int = 1
 
     def build(self) -> Engine:
-        kinds: dict[str, Callable[[Choice], Engine]] = {OURS: Ours, CTRANSLATE2: CTranslate2, TORCH: Torch}
-        return kinds[self.kind](self)
+        if self.kind == OURS:
+            return Ours(self)
+        return CTranslate2(self) if self.kind == CTRANSLATE2 else Torch(self)
 
 
 class Ours:
@@ -58,7 +59,7 @@ class Ours:
     def __init__(self, choice: Choice) -> None:
         self._artifact = read(choice.folder)
         self._settings = TranslationSettings(device="cpu", threads=choice.threads)
-        self.beams = (1, 4) if "beam_size" in TranslationSettings.model_fields else (1,)
+        self.beams: Beams = (1, 4) if "beam_size" in TranslationSettings.model_fields else (1,)
         self._models = {1: self._load(1)}
 
     def translate(self, rows: Rows, beam: int) -> Rows:
@@ -71,7 +72,7 @@ class Ours:
 
 
 class CTranslate2:
-    beams = (1, 4)
+    beams: Beams = (1, 4)
 
     def __init__(self, choice: Choice) -> None:
         import ctranslate2
@@ -96,7 +97,8 @@ class CTranslate2:
 class Torch:
     """transformers' generate in fp32."""
 
-    name, beams = TORCH, (1, 4)
+    name = TORCH
+    beams: Beams = (1, 4)
 
     def __init__(self, choice: Choice) -> None:
         import torch
