@@ -9,7 +9,7 @@ LISTS := pyproject.toml configs/constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test lint serve proto clean help
+.PHONY: demo test lint serve proto bench-translation clean help
 
 demo: .venv/.demo ## dub the demo video and say where the result lies
 	$(BIN)/dubserve demo
@@ -29,12 +29,15 @@ serve: .venv/.demo ## start the service on this machine (gRPC 50051, HTTP 8000)
 proto: .venv/.test ## make the gRPC stubs again from the .proto
 	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. --pyi_out=. serve_app/proto/translation.proto
 
+bench-translation: .venv/.bench ## translation speed beside CTranslate2 and torch; plot in out/bench, last line JSON
+	$(BIN)/python -m export bench translation
+
 clean: ## remove what make has made; jobs and their videos under var/ stay
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
 .venv/.demo: $(LISTS) | $(BIN)/python
 	@echo "Installing the service and its demo weights into .venv (some minutes and about 1.5 GB the first time) ..."
@@ -45,6 +48,11 @@ help: ## this list
 	@echo "Installing the service, its tests and the exporters into .venv (several minutes and some GB the first time) ..."
 	$(INSTALL) -e '.[demo,test,export]'
 	@touch .venv/.demo $@
+
+.venv/.bench: .venv/.test
+	@echo "Installing what the benchmark draws with into .venv ..."
+	$(INSTALL) -e '.[bench]'
+	@touch $@
 
 # half an environment would look like a whole one the next time
 $(BIN)/python:

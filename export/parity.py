@@ -99,7 +99,9 @@ def _likeness(ours: list[str], theirs: list[str]) -> tuple[float, float]:
         import sacrebleu
     except ImportError:
         raise ArtifactMissing("scores need sacrebleu; install it with: pip install sacrebleu") from None
-    return sacrebleu.corpus_bleu(ours, [theirs]).score, sacrebleu.corpus_chrf(ours, [theirs]).score
+    # a text without any four tokens in a row would score 0 on the usual scale, even against itself
+    bleu = sacrebleu.BLEU(effective_order=True).corpus_score(ours, [theirs]).score
+    return bleu, sacrebleu.corpus_chrf(ours, [theirs]).score
 
 
 def _checkpoint(name: str, artifact: Artifact, texts: Sequence[str]) -> tuple[Ids, list[Logits]]:

@@ -143,7 +143,7 @@ def _rounds(plan: Plan, engines: list[Engine], shelf: list[Scenario]) -> report.
                     done = run(engine, scenario)
                     if turn:
                         results.setdefault((scenario.name, engine.name), []).append(done)
-        print(f"round {turn} of {plan.rounds}" if turn else "warm")
+        print(f"round {turn} of {plan.rounds}" if turn else "warm", flush=True)
     return results
 
 

@@ -1,4 +1,4 @@
-"""The benchmark on a checkpoint of toy size: all engines do the same work, and what comes out can be read. No speeds."""
+"""The benchmark on a checkpoint of toy size: all engines do the same work, and what comes out can be read."""
 
 import json
 import math
