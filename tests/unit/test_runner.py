@@ -47,8 +47,8 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, talk: Path) -> House:
-    return House(tmp_path, talk)
+def house(tmp_path: Path, short_talk: Path) -> House:
+    return House(tmp_path, short_talk)
 
 
 async def test_a_job_completes_and_leaves_no_workspace(house: House) -> None:
