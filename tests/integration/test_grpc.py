@@ -114,6 +114,17 @@ def test_a_video_is_dubbed_and_every_message_is_whole(
     assert all(insight.id.startswith(session) for insight in insights.insights)
 
 
+def test_a_busy_service_is_still_ready(served: Service, stub: TranslationServiceStub, long_video: Path) -> None:
+    sessions = [new_id() for _ in range(3)]
+    streams = [until(stub, request(session, long_video), "initialization") for session in sessions]
+    with served.http() as http:
+        assert http.get("/readyz").status_code == 200
+    for session, stream in zip(sessions, streams, strict=True):
+        stub.CancelTranslation(pb.CancelRequest(session_id=session))
+        with pytest.raises(grpc.RpcError):
+            list(stream)
+
+
 def test_a_second_call_attaches_and_a_client_that_leaves_stops_nothing(
     stub: TranslationServiceStub, long_video: Path
 ) -> None:

@@ -122,14 +122,14 @@ def test_snapshots_survive_json(report: Report) -> None:
     assert replace(Progress(**data), preview_ids=()) == report.snapshot()
 
 
-def test_stage_seconds_are_those_of_finished_stages(report: Report, clock: Clock) -> None:
+def test_stage_seconds_stop_with_their_stage(report: Report, clock: Clock) -> None:
     report.begin("initialization")
     clock.now += 2
     report.finish("initialization")
     clock.now += 5
     report.finish("initialization")
     report.begin("audio_extraction")
-    assert report.stage_seconds() == {"initialization": 2.0}
+    assert report.stage_seconds() == {"initialization": 2.0, "audio_extraction": 0.0}
 
 
 def test_stamps_are_fixed_width_and_grow_in_every_thread(report: Report) -> None:
@@ -183,3 +183,18 @@ def test_ids_of_insights_are_unique_and_name_the_job(report: Report) -> None:
     ids = [one.id for one in report.insights()]
     assert len(set(ids)) == 3
     assert all(one.startswith("job-1-") for one in ids)
+
+
+def test_a_second_attempt_adds_to_the_first(clock: Clock) -> None:
+    first = Report("job", clock=clock)
+    first.log("tts", "Using espeak")
+    first.begin("tts")
+    clock.now += 3
+    second = Report("job", first.snapshot(), first.lines(), first.insights(), clock=clock)
+    second.begin("tts")
+    clock.now += 2
+    second.log("tts", "Going on")
+    assert second.stage_seconds() == {"tts": 5.0}
+    assert second.snapshot().elapsed_s == 5.0
+    assert [line.message for line in second.lines()] == ["Using espeak", "Going on"]
+    assert [line.message for line in second.drain()[0]] == ["Going on"]  # the first is in the store already
