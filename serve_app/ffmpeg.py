@@ -15,6 +15,7 @@ import contextlib
 import logging
 import os
 import signal
+import subprocess
 import time
 import uuid
 from collections import deque
@@ -74,6 +75,25 @@ def whole(out: Path) -> Iterator[Path]:
         draft.replace(out)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def short(args: Sequence[str], *, timeout_s: float, feed: bytes = b"") -> bytes:
+    """What a run of seconds writes to its standard output, given `feed` on its standard input. Blocks.
+
+    Raises OSError where there is no ffmpeg, and subprocess.SubprocessError when it fails or takes too long.
+    """
+    command = [binary(), "-nostdin", "-hide_banner", "-v", "error", *args]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True) as process:
+        try:
+            out, errors = process.communicate(feed, timeout_s)
+        except BaseException:  # a child of the child would hold the pipes open
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        log.debug("ffmpeg ended with %s:\n%s", process.returncode, errors.decode(errors="replace"))
+        raise subprocess.CalledProcessError(process.returncode, "ffmpeg")
+    return out
 
 
 async def run(
