@@ -60,14 +60,13 @@ async def detect_language(
 
 
 async def look(path: Path, settings: PrepareSettings) -> Source:
-    """`media.probe` in a child process, which is gone when this returns, is cancelled or fails.
+    """`media.probe` of an absolute path in a child process, which is gone when this returns, is cancelled or fails.
 
     Raises UnreadableMedia, also for a file that ends the child; StageFailed when the child cannot do its work.
     """
     pipe = asyncio.subprocess.PIPE
-    command = (sys.executable, "-m", "serve_app.media", str(path.absolute()), settings.model_dump_json())
     child = await asyncio.create_subprocess_exec(
-        *command,
+        *(sys.executable, "-m", "serve_app.media", str(path), settings.model_dump_json()),
         stdout=pipe,
         stderr=pipe,
         cwd=Path(__file__).parents[1],  # where `-m` finds this very code, installed or not
