@@ -1,6 +1,7 @@
 """The desk hands out the files of completed jobs alone, and keeps uploads whole or not at all."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,10 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Office:
-    return Office(tmp_path)
+def office(tmp_path: Path) -> Iterator[Office]:
+    office = Office(tmp_path)
+    yield office
+    office.store.close()
 
 
 def test_files_of_a_completed_job(office: Office) -> None:

@@ -1,6 +1,6 @@
 """The HTTP door over a real desk and store: every refusal has one shape, and large bodies never reach the disk."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ async def nothing(*_: object) -> Any:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(f"sqlite:///{tmp_path / 'jobs.sqlite'}", JobSettings())
     store.create()
-    return store
+    yield store
+    store.close()
 
 
 @pytest.fixture
@@ -170,8 +171,9 @@ async def test_unknown_jobs(http: httpx.AsyncClient, path: str) -> None:
 
 
 async def get(http: httpx.AsyncClient, ask: str | bytes, **headers: str) -> httpx.Response:
-    fields: dict[str | bytes, str | bytes] = {"range": ask, **headers}
-    return await http.get("/v1/jobs/done/artifacts/translated.mp4", headers=fields)  # type: ignore[arg-type]
+    fields = [(b"range", ask if isinstance(ask, bytes) else ask.encode())]
+    fields += [(name.encode(), value.encode()) for name, value in headers.items()]
+    return await http.get("/v1/jobs/done/artifacts/translated.mp4", headers=fields)
 
 
 NOWHERE = ["bytes=1024-", "bytes=-0", "bytes=5-2", "bytes=0-9,2000-3000"]
