@@ -4,10 +4,12 @@ Exit codes: 0 done, 2 where the caller can mend it (an option, the video), 130 a
 """
 
 import asyncio
+import filecmp
 import hashlib
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from rich.text import Text
 from configs.app import AppSettings, JobSettings, Roots
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
+from serve_app.ffmpeg import whole
 from serve_app.jobs.job import Request
 from serve_app.jobs.workspace import disk_space, safe_id
 
@@ -34,6 +37,7 @@ app = typer.Typer(
     help="Self-hosted video translation, served.",
 )
 console = Console()
+INTERRUPTED = 130
 errors = Console(stderr=True)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -58,7 +62,7 @@ def told(interrupted: str = "interrupted") -> Iterator[None]:
         raise typer.Exit(2 if mendable(error) else 1) from None
     except KeyboardInterrupt:
         errors.print(Text(interrupted), soft_wrap=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def mendable(error: DubError) -> bool:
@@ -172,12 +176,26 @@ def submit(
     with told(f"interrupted; a job that was sent goes on, and --session {session} shows it again"):
         uploads = Roots.from_environment().uploads
         if not video.is_relative_to(uploads):
-            with disk_space():
-                video = Path(shutil.copy(video, uploads / f"{safe_id(session)}{video.suffix}"))
+            video = uploaded(video, uploads / f"{safe_id(session)}{video.suffix}", url)
         quiet = Console(quiet=True) if as_json else console
         with Client(url) as client, Screen(quiet) as screen:
             result = follow(client, session, video, to, screen, source=source, gender=voice)
         show({"session": session, "output": result.output_path, "seconds": result.processing_time_seconds}, as_json)
+
+
+def uploaded(video: Path, copy: Path, url: str) -> Path:
+    """A copy of `video` that the service may read; made once a service answers, and never over another video."""
+    from serve_app.client import Client
+
+    with Client(url) as client:
+        client.wait()
+    if copy.exists():
+        if not filecmp.cmp(video, copy, shallow=False):
+            raise InvalidJob("this session has another video already; choose another --session, or leave it out")
+        return copy
+    with disk_space(), whole(copy) as draft:
+        shutil.copyfile(video, draft)
+    return copy
 
 
 @app.command()
@@ -230,7 +248,16 @@ def show(result: dict[str, Any], as_json: bool) -> None:
 
 
 def main() -> None:
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if (
+            end.code == INTERRUPTED
+        ):  # a thread deep in an engine cannot be asked to stop; what is worth keeping is on disk
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        raise
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ No gRPC, no HTTP and no Ray in here: the doors translate, the desk acts. Every m
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -12,14 +13,16 @@ from typing import BinaryIO
 from configs.app import AppSettings, Roots
 from models.errors import InvalidJob, JobNotFound, OutOfSpace, StageFailed, WrongState
 from models.segment import Clip, Transcript
+from models.translation.pairs import check
 from serve_app.detect import Detection, detect_language
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, State
 from serve_app.jobs.store import Store
 from serve_app.jobs.watch import Watch
 from serve_app.jobs.workspace import Artifacts, artifacts, safe_id
-from serve_app.paths import inside
+from serve_app.paths import MAX_PATH, inside
 
 CHUNK = 1 << 20
+GENDERS = ("", "male", "female", "neutral")
 
 
 class TooLarge(InvalidJob):
@@ -50,8 +53,7 @@ class Desk:
 
     async def take(self, request: Request) -> Job:
         """Accepts a job: new, attached to while it lives, or sent back to the queue after it failed."""
-        safe_id(request.job_id)
-        return await asyncio.to_thread(self._store.submit, request)
+        return await asyncio.to_thread(self._store.submit, proper(request))
 
     async def job(self, job_id: str) -> Job:
         return await asyncio.to_thread(self._store.job, job_id)
@@ -126,6 +128,19 @@ class Desk:
                 return await detect_language(real, self._recognize, await self._hears(), self._settings.pipeline)
         except TimeoutError as error:
             raise StageFailed("transcription", f"the language could not be told within {limit:.0f} s") from error
+
+
+def proper(request: Request) -> Request:
+    """The request with its words in their usual form. Raises InvalidJob for what no job could ever do."""
+    safe_id(request.job_id)
+    source, target = (language.strip().lower() for language in (request.source_lang, request.target_lang))
+    check(target, *({source} - {"", "auto"}))
+    gender = request.voice_gender.strip().lower()
+    if gender not in GENDERS:
+        raise InvalidJob("a voice is male, female or neutral")
+    if len(request.path) > MAX_PATH:
+        raise InvalidJob(f"the path of the video is longer than {MAX_PATH} characters")
+    return replace(request, source_lang=source, target_lang=target, voice_gender=gender)
 
 
 def offered(files: Artifacts) -> dict[str, Path]:

@@ -12,6 +12,7 @@ themselves are not sandboxed; run the service in a container when strangers may 
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -37,6 +38,8 @@ Samples = NDArray[np.float32]
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.5
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 _MAY_PASS = ("Input/output error", "Cannot allocate memory", "Resource temporarily unavailable", "Too many open files")
 
@@ -195,6 +198,11 @@ class _Tail:
         return "\n".join(self._lines)
 
 
+def _die_with_us() -> None:
+    """Runs in the child: the kernel ends it when its parent is killed, which no handler of ours would see."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 @contextlib.asynccontextmanager
 async def _process(
     args: Sequence[str], feed: bool, cwd: Path | None = None
@@ -203,7 +211,8 @@ async def _process(
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         binary(), "-nostdin", "-hide_banner", *args,
-        stdin=pipe if feed else null, stdout=pipe, stderr=pipe, cwd=cwd, start_new_session=True,
+        stdin=pipe if feed else null, stdout=pipe, stderr=pipe, cwd=cwd,
+        start_new_session=True, preexec_fn=_die_with_us,
     )  # fmt: skip
     try:
         yield process

@@ -9,6 +9,7 @@ import json
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
 from serve_app import wire
-from serve_app.desk import Desk, TooLarge
+from serve_app.desk import Desk, TooLarge, proper
 from serve_app.jobs import job as nouns
 from serve_app.jobs.job import Control
 
@@ -43,7 +44,9 @@ RANGE = re.compile(r"\s*(?:(\d{1,15})-(\d{0,15})|-(\d{1,15}))\s*", re.ASCII)
 
 
 def build_api(desk: Desk, ready: Ready) -> FastAPI:
-    api = FastAPI(title="dubserve", description="Self-hosted video translation.", version="1")
+    api = FastAPI(
+        title="dubserve", description="Self-hosted video translation.", version="1", docs_url=None, redoc_url=None
+    )
     api.add_exception_handler(DubError, on_error)
     api.add_exception_handler(Exception, on_error)
     api.add_exception_handler(HTTPException, on_refusal)
@@ -125,12 +128,12 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
         job_id = uuid.uuid4().hex
         if (path is None) == (file is None):
             raise InvalidJob("send either the video itself as `file`, or the `path` of one that the service can read")
+        request = proper(nouns.Request(job_id, path or "", source_lang, target_lang, voice_gender, subtitles))
         if file is not None:
             video = await desk.receive(job_id, file.filename or "", file.file)
         else:
             video = desk.readable(path or "")
-        request = nouns.Request(job_id, str(video), source_lang, target_lang, voice_gender, subtitles)
-        return wire.job_json(await desk.take(request), [])
+        return wire.job_json(await desk.take(replace(request, path=str(video))), [])
 
     @api.get("/v1/jobs", summary="The latest jobs, newest first")
     async def latest(limit: int = 50) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ matter to that room. A resumed job skips what is there; a changed setting redoes
 """
 
 import asyncio
+import contextlib
 import shutil
 import uuid
 from collections import Counter
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from configs.app import AppSettings
 from configs.pipeline import PipelineSettings
-from models.errors import NoSpeech, StageFailed
+from models.errors import InvalidJob, NoSpeech, StageFailed
 from models.segment import Clip, Segment, Sentence, Span, Speech, Transcript, Utterance, segments_from_json, to_json
 from models.translation.pairs import route
 from serve_app.ffmpeg import whole
@@ -80,6 +81,7 @@ async def dub(
     try:
         line = Line(request, once, settings, workspace, drafts, files, report)
         result = await line.run()
+        line.same_input()
         await confirm()
         await asyncio.to_thread(publish, own, files.output.parent)
     finally:
@@ -108,6 +110,7 @@ class Line:
     drafts: Artifacts
     files: Artifacts
     report: Report
+    input: tuple[int, ...] = ()
     windows_passed: Counter[str] = field(default_factory=Counter)
     segments_total: int = 0
     segments_done: int = 0
@@ -145,13 +148,19 @@ class Line:
                 self.models.pairs,
                 self.report,
             )
+        self.input = identity(source.path)
         self.report.finish("initialization")
         return source
+
+    def same_input(self) -> None:
+        """Raises InvalidJob when the video is not the one that was begun with: the dub would belong to another film."""
+        if identity(self.request.path) != self.input:
+            raise InvalidJob("the video was replaced while it was being dubbed; submit it again")
 
     async def extract(self, source: Source) -> Path:
         wav = self.workspace.path("speech.wav")
         with room(self.report, "audio_extraction"):
-            made_from = key(source, modified(source))
+            made_from = key(source, self.input[1:])
             if await asyncio.to_thread(self.workspace.load, "extract", made_from) is None:
                 await extract(source, wav, self.rooms.extract, self.rooms.stall_s, self.report)
                 await asyncio.to_thread(self.workspace.save, "extract", made_from, wav.name, files=[wav])
@@ -162,9 +171,7 @@ class Line:
         """Where speech is, and in which language."""
         given, engines = self.request.source_lang, self.settings.engines
         with room(self.report, "transcription"):
-            made_from = key(
-                source, modified(source), engines.vad.what(), engines.asr.what(), self.rooms.recognize, given
-            )
+            made_from = key(source, self.input[1:], engines.vad.what(), engines.asr.what(), self.rooms.recognize, given)
             known = self.workspace.load("listen", made_from)
             if known is not None:
                 speech, language = [Span(**span) for span in known["speech"]], known["language"]
@@ -187,7 +194,7 @@ class Line:
 
         async def one(number: int, window: Span) -> list[Segment]:
             async with gate:
-                made_from = key(source, modified(source), language, window)
+                made_from = key(source, self.input[1:], language, window)
                 return await self.window(number, window, wav, speech, language, made_from, of=len(cuts))
 
         try:
@@ -248,10 +255,9 @@ class Line:
         self, stage: str, name: str, made_from: str, work: Coroutine[None, None, list[Segment]], of: int
     ) -> list[Segment]:
         """One room's answer for one window: from its checkpoint, else worked out and kept."""
-        with room(self.report, stage):
+        with room(self.report, stage), contextlib.closing(work):  # it may never be started
             segments = await asyncio.to_thread(self.kept, name, made_from)
             if segments is not None:
-                work.close()
                 for segment in segments:
                     self.report.advance(stage, segment.duration)
             else:
@@ -311,6 +317,7 @@ class Line:
         return self.drafts.translated_srt
 
     async def mux(self, dubbed: list[Segment], source: Source, subtitles: Path) -> Mixed:
+        self.same_input()
         with room(self.report, "video_combination"):
             mixed = await mux(
                 source,
@@ -349,6 +356,10 @@ class Line:
         )
 
 
-def modified(source: Source) -> int:
-    """When the input was last written, in nanoseconds: a replaced file is another input."""
-    return Path(source.path).stat().st_mtime_ns
+def identity(path: str) -> tuple[int, ...]:
+    """What changes when a file is replaced or written to. Raises InvalidJob when it is gone."""
+    try:
+        facts = Path(path).stat()
+    except OSError as error:
+        raise InvalidJob("the video is not there any more; upload it and submit it again") from error
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns

@@ -20,6 +20,10 @@ WEIGHTS = dict(zip(STAGES, (5, 10, 15, 20, 20, 15, 5, 10), strict=True))
 """Share of each stage in the overall percentage: the spans by which the web page lights its steps."""
 
 
+SECONDS_PER_SECOND = dict(zip(STAGES, (0.0, 0.01, 0.1, 0.01, 0.02, 0.01, 0.0, 0.3), strict=True))
+"""Work per second of video, on two cores with the embedded models; a job's own pace corrects it once it is known."""
+
+
 class Report:
     """Thread-safe; every reader sees percentages that only grow."""
 
@@ -39,7 +43,8 @@ class Report:
         self._fractions = dict.fromkeys(STAGES, 0.0)
         self._began: dict[str, float] = {}
         self._ended: dict[str, float] = {}
-        self._birth = clock() - self._base.elapsed_s
+        self._began_at = clock()
+        self._birth = self._began_at - self._base.elapsed_s
         self._speech_s = 0.0
         self._lines = list(lines)
         self._insights = list(insights)
@@ -86,6 +91,14 @@ class Report:
         with self._lock:
             return self._stage_seconds(self._clock())
 
+    def _eta(self, now: float) -> float:
+        """Seconds to go: what the stages should still take, stretched by how long they took so far."""
+        work = {stage: SECONDS_PER_SECOND[stage] * self._base.duration_s for stage in STAGES}
+        done = sum(work[stage] * self._fractions[stage] for stage in STAGES)
+        total = sum(work.values())
+        pace = (now - self._began_at) / done if done > 0.1 * total else 1.0
+        return (total - done) * min(10.0, max(0.1, pace))
+
     def _stage_seconds(self, now: float) -> dict[str, float]:
         earlier = self._base.stage_seconds
         spent = {s: self._ended.get(s, now) - began for s, began in self._began.items()}
@@ -128,7 +141,6 @@ class Report:
             percent = sum(WEIGHTS[s] * self._fractions[s] for s in STAGES)
             self._percent = max(self._percent, min(percent, 99.9))
             elapsed = now - self._birth
-            eta = elapsed * (100 - percent) / percent if percent >= 5 else self._base.eta_s
             return replace(
                 self._base,
                 percent=self._percent,
@@ -137,7 +149,7 @@ class Report:
                 stage_elapsed_s=now - self._began.get(stage, now),
                 stage_seconds=self._stage_seconds(now),
                 elapsed_s=elapsed,
-                eta_s=eta,
+                eta_s=self._eta(now),
                 position_s=fraction * self._base.duration_s,
             )
 

@@ -258,6 +258,7 @@ def test_ctrl_c_in_submit_names_the_session(short_talk: Path, monkeypatch: pytes
         raise KeyboardInterrupt
 
     monkeypatch.setattr(demo, "follow", stop)
+    monkeypatch.setenv("UPLOADS_DIR", str(short_talk.parent))  # where it lies already: nothing to send
     result = dubserve("submit", str(short_talk), "--to", "es", "--session", "s1", "--json")
     assert (result.exit_code, result.stdout) == (130, "")
     assert "--session s1" in result.stderr and result.stderr.count("\n") == 1
@@ -310,3 +311,39 @@ def test_the_demo_knocks_at_the_doors_of_its_config(home: Path, monkeypatch: pyt
 def test_ports_that_a_config_leaves_to_serve(home: Path) -> None:
     assert demo.doors(home / "serve_config.yaml") == ("http://127.0.0.1:8000", "127.0.0.1:9000")
     assert demo.doors(cli.REPOSITORY / "serve_config.yaml") == ("http://127.0.0.1:8000", "127.0.0.1:50051")
+
+
+# -- sending a video ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def door() -> Iterator[str]:
+    """The address of a gRPC server that answers nothing: enough to be there."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(0).wait()
+
+
+def test_a_video_is_sent_once_and_never_over_another(door: str, short_talk: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "s1.mp4"
+    assert cli.uploaded(short_talk, copy, door) == copy
+    assert copy.read_bytes() == short_talk.read_bytes()
+    before = copy.stat().st_mtime_ns
+    assert cli.uploaded(short_talk, copy, door) == copy
+    assert copy.stat().st_mtime_ns == before  # a job may be reading it
+    other = tmp_path / "other.mp4"
+    other.write_bytes(b"another film")
+    with pytest.raises(InvalidJob, match="session"):
+        cli.uploaded(other, copy, door)
+    assert copy.read_bytes() == short_talk.read_bytes()
+
+
+def test_nothing_is_copied_for_a_service_that_is_not_there(
+    short_talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Client.wait, "__defaults__", (0.2,))
+    with pytest.raises(CallFailed, match="dubserve serve"):
+        cli.uploaded(short_talk, tmp_path / "s1.mp4", "127.0.0.1:9")
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,8 +16,8 @@ import pytest
 
 from configs.app import AppSettings
 from configs.pipeline import STAGES
-from models.errors import DubError, NoSpeech, OutOfSpace, StageFailed, UnsupportedLanguage
-from models.segment import Clip, Transcript
+from models.errors import DubError, InvalidJob, NoSpeech, OutOfSpace, StageFailed, UnsupportedLanguage
+from models.segment import Clip, Speech, Transcript, Utterance
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
@@ -167,6 +168,24 @@ async def test_a_rival_that_lost_its_lease_publishes_nothing(bench: Bench) -> No
     assert not list(bench.folder.glob("job_*"))
     assert not list((bench.folder / "work" / "job").glob("attempt-*"))
     assert (await bench.run()).output_bytes > 10_000
+
+
+async def test_a_video_that_is_replaced_under_way_is_no_success(bench: Bench, media: Path) -> None:
+    video = bench.folder / "film.mp4"
+    shutil.copy(bench.request.path, video)
+    bench.request = dataclasses.replace(bench.request, path=str(video))
+    speak = bench.models.speak
+
+    async def replacing(utterance: Utterance) -> Speech:
+        shutil.copy(media / "chaplin.mp4", video)
+        return await speak(utterance)
+
+    with pytest.raises(InvalidJob, match="replaced"):
+        await bench.run(engines=dataclasses.replace(bench.models, speak=replacing))
+    assert not list(bench.folder.glob("job_*"))
+    video.unlink()
+    with pytest.raises(InvalidJob):
+        await bench.run()
 
 
 async def test_the_same_language_gives_subtitles_and_the_original_sound(bench: Bench) -> None:

@@ -94,15 +94,17 @@ def test_advance_leaves_the_last_step_to_finish(report: Report) -> None:
     assert report.snapshot().percent == 5.0
 
 
-def test_the_estimate_starts_with_what_prepare_says_and_then_follows_the_clock(report: Report, clock: Clock) -> None:
-    report.describe(eta_s=60.0, duration_s=40.0)
-    assert report.snapshot().eta_s == 60.0
-    clock.now += 10
-    report.finish("initialization")
-    report.fraction("audio_extraction", 0.5)
-    shown = report.snapshot()
-    assert shown.eta_s == pytest.approx(90.0)
-    assert shown.position_s == 20.0
+def test_the_estimate_follows_the_pace_of_the_job(report: Report, clock: Clock) -> None:
+    report.describe(duration_s=100.0)
+    first = report.snapshot().eta_s
+    assert first == pytest.approx(45.0)  # as measured on two cores
+    for stage in STAGES[:-1]:
+        clock.now += 4
+        report.finish(stage)
+    slow = report.snapshot().eta_s  # 28 s for 15 s of work, and 30 s of work to go
+    assert slow == pytest.approx(56.0)
+    report.finish(STAGES[-1])
+    assert report.snapshot().eta_s == 0.0
 
 
 def test_a_resumed_job_does_not_fall_behind_what_was_shown(clock: Clock) -> None:
