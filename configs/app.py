@@ -19,6 +19,7 @@ class JobSettings(Settings):
     renew_s: float = Field(1.0, gt=0)
     tick_s: float = Field(0.5, gt=0, description="how often Ingress polls the store for its streams and tokens")
     heartbeat_s: float = Field(1.5, gt=0, description="a stream says something at least this often; the wire allows 2")
+    retry_s: float = Field(5.0, ge=0, description="wait before a job is tried again, times the attempt's number")
     attempts: int = Field(3, ge=1, description="claims of one job that ended with a dead worker before it is given up")
     tenant_weights: dict[str, PositiveFloat] = Field(
         default_factory=dict, description="share of the machine among tenants; one that is not named weighs 1"

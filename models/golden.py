@@ -3,8 +3,13 @@
 A model file can be whole and still answer nothing: the wrong library for the device, a half-converted checkpoint, a
 voice without data. So every start asks a question with a known answer. `golden.flac` is 2.6 s of English, spoken by the
 Piper voice en_US-joe; translations come from the manifest of each artifact. Echo engines must only answer something.
+
+It does not know: voices beyond the first of each speech engine (to load them all would cost 80 MB each), and whether
+an online voice is there, since a service must be able to start without a network.
 """
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +17,28 @@ import numpy as np
 import soundfile
 
 from configs.engines import AsrSettings, TranslationSettings
-from models.artifact import find
+from models.artifact import Artifact, find
 from models.errors import ArtifactMissing
 from models.segment import RECOGNITION_RATE, Clip, Sentence, Utterance
+from models.tts.fallback import FallbackTts, reason
+
+log = logging.getLogger(__name__)
 
 WORDS = {"good", "morning", "welcome", "museum"}
+COUNTING = {
+    "en": "One, two, three.",
+    "es": "Uno, dos, tres.",
+    "fr": "Un, deux, trois.",
+    "de": "Eins, zwei, drei.",
+    "it": "Uno, due, tre.",
+    "pt": "Um, dois, três.",
+    "ru": "Один, два, три.",
+    "hy": "Մեկ, երկու, երեք։",
+    "zh": "一，二，三。",
+    "ja": "いち、に、さん。",
+}
+"""What a speech engine is asked to say: the first of these that it has a voice for."""
+
 ENOUGH = 0.5
 """Share of the expected words that must come back: quantised arithmetic differs a little between processors."""
 
@@ -40,13 +62,12 @@ def recognize(asr: Any, settings: AsrSettings) -> None:
 
 
 def translate(translator: Any, settings: TranslationSettings) -> None:
-    """Asks the first golden sentence of each artifact that has one."""
+    """Asks the first golden sentence of each artifact that has one, and that translates the pair of that sentence."""
     if settings.engine == "echo":
         return
-    for artifact in find(settings.artifacts):
-        manifest = artifact.manifest
-        for text, expected in manifest.golden[:1]:
-            [answer] = translator.translate([Sentence(text, manifest.source_languages[0], manifest.target_language)])
+    for artifact, (source, target) in questions(find(settings.artifacts, kind="translation")):
+        for text, expected in artifact.manifest.golden[:1]:
+            [answer] = translator.translate([Sentence(text, source, target)])
             found = words(expected) & words(answer.candidates[0])
             check(
                 f"model {artifact.folder.name}",
@@ -55,10 +76,43 @@ def translate(translator: Any, settings: TranslationSettings) -> None:
             )
 
 
-def speak(tts: Any) -> None:
-    [speech] = tts.speak([Utterance("One, two, three.", "en")])
+def questions(artifacts: list[Artifact]) -> Iterator[tuple[Artifact, tuple[str, str]]]:
+    """Artifacts with the (source, target) of their golden sentences, where no earlier artifact serves that pair."""
+    taken: set[tuple[str, str]] = set()
+    for artifact in artifacts:
+        pair = (artifact.manifest.source_languages[0], artifact.manifest.target_language)
+        if pair not in taken:
+            yield artifact, pair
+        taken |= artifact.manifest.pairs
+
+
+def speak(tts: FallbackTts) -> None:
+    """Asks every engine itself: behind the fallback, one that cannot speak is missed by nobody.
+
+    An engine that fails is told in the log while another is left. Raises ArtifactMissing when none is.
+    """
+    faults = {name: fault for name in tts.names if (fault := _fault(tts, name))}
+    for name, fault in faults.items():
+        log.warning("speech engine %s is of no use until this is put right: %s", name, fault)
+    if all(name in faults for name in tts.names):
+        raise ArtifactMissing(f"no speech engine can speak: {'; '.join(faults.values())}")
+
+
+def _fault(tts: FallbackTts, name: str) -> str:
+    """What keeps engine `name` from speaking; empty for one that spoke, or that is online."""
+    try:
+        engine = tts.engine(name)
+        if getattr(engine, "online", False):
+            return ""
+        language = next((language for language in COUNTING if engine.supports(language)), None)
+        if language is None:
+            return f"{name} has no voice; set one up in {name}_voices or take {name} from the list of engines"
+        [speech] = engine.speak([Utterance(COUNTING[language], language)])
+    except Exception as error:  # libraries raise types of their own
+        log.debug("speech engine %s failed its golden question", name, exc_info=error)
+        return reason(name, error)
     audible = speech.duration > 0.3 and float(np.abs(speech.audio).max()) > 0.01
-    check("speech engine", audible, "it speaks a silent or empty clip")
+    return "" if audible else f"{name} speaks a silent or empty clip; install its voice again"
 
 
 def words(text: str) -> set[str]:

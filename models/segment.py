@@ -77,7 +77,7 @@ class Transcript:
 class Segment:
     """One sentence on its way through the rooms. Each room returns `replace(segment, …)`.
 
-    Every optional field has one writer: recognize writes text, words, confidence and speaker; translate writes
+    Every optional field has one writer: recognize writes text, words and confidence; translate writes
     translation, condensed and flags; speak writes speech, spoken and voice; sync writes place, tempo and dub.
     `start` and `end` are never edited after birth.
     """
@@ -88,7 +88,6 @@ class Segment:
     text: str
     words: tuple[Word, ...] = ()
     confidence: float | None = None  # mean word probability, 0–1
-    speaker: str | None = None
     translation: str | None = None
     condensed: bool = False  # a shorter candidate was chosen to fit the slot
     flags: tuple[str, ...] = ()  # quality checks that the final translation still fails

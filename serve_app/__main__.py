@@ -1,10 +1,15 @@
-"""The command line: dub · serve · submit · demo · jobs."""
+"""The command line: dub · serve · submit · demo · jobs.
+
+Exit codes: 0 done, 2 where the caller can mend it (an option, the video), 130 after Ctrl-C, 1 for everything else.
+"""
 
 import asyncio
+import filecmp
+import hashlib
 import json
 import os
-import re
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +21,14 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from configs.app import AppSettings, JobSettings, Roots
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
+from serve_app.ffmpeg import whole
 from serve_app.jobs.job import Request
+from serve_app.jobs.workspace import disk_space, safe_id
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,9 +37,12 @@ app = typer.Typer(
     help="Self-hosted video translation, served.",
 )
 console = Console()
+INTERRUPTED = 130
 errors = Console(stderr=True)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+MAX_STEM = 220
+"""Bytes; file systems take names of 255, and the longest ending of ours has 25."""
 
 Video = Annotated[Path, typer.Argument(help="the video", exists=True, dir_okay=False, resolve_path=True)]
 To = Annotated[str, typer.Option("--to", help="language of the dub: en hy ru es fr de it pt zh ja")]
@@ -42,13 +53,25 @@ AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON a
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Errors of our tree become one red sentence and exit code 1 (2 where the caller can mend it)."""
+def told(interrupted: str = "interrupted") -> Iterator[None]:
+    """Errors of our tree become one red sentence and an exit code; Ctrl-C becomes the sentence `interrupted`."""
     try:
         yield
     except DubError as error:
-        errors.print(f"[red]{error.code}[/red]: {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2 if isinstance(error, InvalidJob) else 1) from None
+        errors.print(Text.assemble((error.code, "red"), f": {error}"), soft_wrap=True)
+        raise typer.Exit(2 if mendable(error) else 1) from None
+    except KeyboardInterrupt:
+        errors.print(Text(interrupted), soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def mendable(error: DubError) -> bool:
+    """Whether the caller can mend it, be it found here or by the service."""
+    from serve_app.client import CallFailed  # gRPC takes a moment to import
+
+    if isinstance(error, CallFailed):
+        return error.status.name == "INVALID_ARGUMENT"
+    return isinstance(error, InvalidJob)
 
 
 def config_file(given: Path | None) -> Path:
@@ -82,7 +105,7 @@ def serve(
         os.environ.update(Roots.from_environment().as_environment())
         from serve_app.deployments.cluster import serve_until_stopped  # Ray takes seconds to import
 
-        serve_until_stopped(chosen, lambda line: console.print(line, highlight=False), verbose)
+        serve_until_stopped(chosen, lambda line: console.print(line, markup=False, highlight=False), verbose)
 
 
 @app.command()
@@ -98,20 +121,37 @@ def dub(
 ) -> None:
     """Dub one video in this process, without a service.
 
+    The results are named after the video; those of an earlier dub under the same name are replaced.
+
     Example: dubserve dub talk.mp4 --to es --subtitles soft
     """
-    with told():
+    with told("interrupted; the same command goes on where this one stopped"):
         from serve_app.local import dub_file  # the engines take seconds to import
         from serve_app.screen import tables
 
         settings = settings_of(config_file(config))
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", video.stem).strip("-") or "video"
-        request = Request(name, str(video), source, to, voice, subtitles)
-        result = asyncio.run(dub_file(request, settings, out.resolve(), Console(quiet=True) if as_json else console))
+        request = Request(job_of(video), str(video), source, to, voice, subtitles)
+        quiet = Console(quiet=True) if as_json else console
+        result = asyncio.run(dub_file(request, settings, out.resolve(), quiet))
+        result = renamed(result, request.job_id, video.stem)
         if not as_json:
             console.print(*tables(Path(result["report"]), result["processing_s"]))
             result = {"output": result["output"], "report": result["report"]}
         show(result, as_json)
+
+
+def job_of(video: Path) -> str:
+    """The id under which the dub of this file is begun and gone on with: any name will do, and no two are alike."""
+    return f"dub-{hashlib.sha256(os.fsencode(video)).hexdigest()[:16]}"
+
+
+def renamed(result: dict[str, Any], job_id: str, stem: str) -> dict[str, Any]:
+    """Names the files of a job after its video; returns its result with the new paths."""
+    if len(os.fsencode(stem)) > MAX_STEM:
+        return result
+    files = list(Path(result["output"]).parent.glob(f"{job_id}_*"))
+    moved = {str(path): str(path.replace(path.with_name(stem + path.name.removeprefix(job_id)))) for path in files}
+    return {name: moved.get(value, value) if isinstance(value, str) else value for name, value in result.items()}
 
 
 @app.command()
@@ -132,15 +172,30 @@ def submit(
     from serve_app.demo import follow
     from serve_app.screen import Screen
 
-    with told():
+    session = session or uuid.uuid4().hex
+    with told(f"interrupted; a job that was sent goes on, and --session {session} shows it again"):
         uploads = Roots.from_environment().uploads
-        session = session or uuid.uuid4().hex
         if not video.is_relative_to(uploads):
-            video = Path(shutil.copy(video, uploads / f"{session}{video.suffix}"))
+            video = uploaded(video, uploads / f"{safe_id(session)}{video.suffix}", url)
         quiet = Console(quiet=True) if as_json else console
         with Client(url) as client, Screen(quiet) as screen:
             result = follow(client, session, video, to, screen, source=source, gender=voice)
         show({"session": session, "output": result.output_path, "seconds": result.processing_time_seconds}, as_json)
+
+
+def uploaded(video: Path, copy: Path, url: str) -> Path:
+    """A copy of `video` that the service may read; made once a service answers, and never over another video."""
+    from serve_app.client import Client
+
+    with Client(url) as client:
+        client.wait()
+    if copy.exists():
+        if not filecmp.cmp(video, copy, shallow=False):
+            raise InvalidJob("this session has another video already; choose another --session, or leave it out")
+        return copy
+    with disk_space(), whole(copy) as draft:
+        shutil.copyfile(video, draft)
+    return copy
 
 
 @app.command()
@@ -154,7 +209,9 @@ def demo(
     from serve_app.demo import run_demo
 
     with told():
-        run_demo(video.resolve(), to, out, config_file(config), console)
+        chosen = config_file(config)
+        settings_of(chosen)
+        run_demo(video.resolve(), to, out, chosen, console)
 
 
 @app.command()
@@ -176,7 +233,9 @@ def jobs(
         return
     table = Table("id", "status", "to", "percent", "message")
     for job in found:
-        table.add_row(job["id"], job["status"], job["target_lang"], f"{job['progress']['percent']:.0f}", job["message"])
+        percent = f"{job['progress']['percent']:.0f}"
+        cells = (job["id"], job["status"], job["target_lang"], percent, job["message"])
+        table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
 
 
@@ -185,11 +244,20 @@ def show(result: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(result, ensure_ascii=False))
         return
     for name, value in result.items():
-        console.print(f"{name}: {value}", highlight=False)
+        console.print(f"{name}: {value}", markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if (
+            end.code == INTERRUPTED
+        ):  # a thread deep in an engine cannot be asked to stop; what is worth keeping is on disk
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        raise
 
 
 if __name__ == "__main__":

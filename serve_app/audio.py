@@ -17,13 +17,13 @@ import tempfile
 from pathlib import Path
 
 import av
-import imageio_ffmpeg
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from models.errors import StageFailed
 from models.segment import Audio
+from serve_app import ffmpeg
 
 SILENT = float("-inf")
 """Level of digital silence, in dB or LUFS."""
@@ -155,12 +155,9 @@ def stretch(audio: Audio, rate: int, tempo: float) -> Audio:
 
 def _filtered(audio: Audio, rate: int, chain: str) -> Audio:
     raw = ("-f", "f32le", "-ar", str(rate), "-ac", "1")
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", *raw, "-i", "pipe:0", "-af", chain]
-    sound = audio.astype("<f4").tobytes()
+    args = [*raw, "-i", "pipe:0", "-af", chain, *raw, "pipe:1"]
     try:
-        done = subprocess.run(
-            [*command, *raw, "pipe:1"], input=sound, capture_output=True, check=True, timeout=_STRETCH_TIMEOUT_S
-        )
+        sound = ffmpeg.short(args, timeout_s=_STRETCH_TIMEOUT_S, feed=audio.astype("<f4").tobytes())
     except (OSError, subprocess.SubprocessError) as error:
         raise StageFailed("audio_sync", "ffmpeg could not stretch a clip", transient=True) from error
-    return np.frombuffer(done.stdout, "<f4").astype(np.float32)
+    return np.frombuffer(sound, "<f4").astype(np.float32)

@@ -45,6 +45,14 @@ class Client:
         assert self._channel is not None, "use the client in a with statement"
         return TranslationServiceStub(self._channel)
 
+    def wait(self, seconds: float = 5.0) -> None:
+        """Returns once the service answers. Raises CallFailed when it does not in time."""
+        assert self._channel is not None, "use the client in a with statement"
+        try:
+            grpc.channel_ready_future(self._channel).result(seconds)
+        except grpc.FutureTimeoutError:
+            raise unreachable(self.url) from None
+
     def translate(
         self, session_id: str, path: str, target: str, source: str = "", gender: str = ""
     ) -> Iterator[pb.TranslationProgress]:
@@ -72,5 +80,10 @@ class Client:
 
 def failed(error: grpc.RpcError, url: str) -> CallFailed:
     if error.code() is grpc.StatusCode.UNAVAILABLE:
-        return CallFailed(error.code(), f"nothing answers at {url}; start the service with `dubserve serve`")
+        return unreachable(url)
     return CallFailed(error.code(), error.details() or error.code().name)
+
+
+def unreachable(url: str) -> CallFailed:
+    message = f"nothing answers at {url}; start the service with `dubserve serve`"
+    return CallFailed(grpc.StatusCode.UNAVAILABLE, message)

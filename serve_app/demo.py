@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 
 from models.errors import StageFailed
@@ -73,25 +74,33 @@ def follow(
     return client.result(session)
 
 
+def doors(config: Path) -> tuple[str, str]:
+    """The addresses of the HTTP door and of the gRPC door that `config` asks for, or Serve's own, on this machine."""
+    content = yaml.safe_load(config.read_text())
+    http, grpc = (content.get(name) or {} for name in ("http_options", "grpc_options"))
+    return f"http://127.0.0.1:{http.get('port', 8000)}", f"127.0.0.1:{grpc.get('port', 9000)}"
+
+
 def run_demo(video: Path, target: str, out: Path, config: Path, console: Console) -> None:
     """Dubs `video` through a service of its own and leaves the dub, both SRT files and the report in `out`."""
     began = time.monotonic()
+    http, grpc = doors(config)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dubserve-") as folder:
         roots = {name: str(Path(folder, name)) for name in ("UPLOADS_DIR", "ARTIFACTS_DIR", "TEMP_WORK_DIR")}
         upload = Path(roots["UPLOADS_DIR"], video.name)
         upload.parent.mkdir()
         shutil.copy(video, upload)
-        with running_service(config, "http://127.0.0.1:8000", roots):
+        with running_service(config, http, roots):
             console.print(f"service ready after {time.monotonic() - began:.1f} s")
             session = f"demo-{uuid.uuid4().hex[:8]}"
-            with Client("127.0.0.1:50051") as client, Screen(console) as screen:
+            with Client(grpc) as client, Screen(console) as screen:
                 result = follow(client, session, upload, target, screen)
             report = collect(result, Path(roots["ARTIFACTS_DIR"]), session, video.stem, out)
     console.print(*tables(report, result.processing_time_seconds))
     console.print(f"[green]done[/green] in {time.monotonic() - began:.1f} s, start and stop of the service included:")
     for path in sorted(out.iterdir()):
-        console.print(f"  {path}", highlight=False)
+        console.print(f"  {path}", markup=False, highlight=False)
 
 
 def collect(result: pb.TranslationResult, artifacts: Path, session: str, stem: str, out: Path) -> Path:

@@ -5,21 +5,30 @@ No gRPC, no HTTP and no Ray in here: the doors translate, the desk acts. Every m
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from configs.app import AppSettings, Roots
-from models.errors import InvalidJob, JobNotFound, OutOfSpace, StageFailed
+from models.errors import InvalidJob, JobNotFound, OutOfSpace, StageFailed, WrongState
 from models.segment import Clip, Transcript
+from models.translation.pairs import check
 from serve_app.detect import Detection, detect_language
-from serve_app.jobs.job import Control, Insight, Job, LogLine, Request
+from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, State
 from serve_app.jobs.store import Store
 from serve_app.jobs.watch import Watch
 from serve_app.jobs.workspace import Artifacts, artifacts, safe_id
-from serve_app.paths import inside
+from serve_app.paths import MAX_PATH, inside
 
 CHUNK = 1 << 20
+GENDERS = ("", "male", "female", "neutral")
+
+
+class TooLarge(InvalidJob):
+    """An upload beyond what the settings allow."""
+
+    code = "too_large"
 
 
 class Desk:
@@ -44,8 +53,7 @@ class Desk:
 
     async def take(self, request: Request) -> Job:
         """Accepts a job: new, attached to while it lives, or sent back to the queue after it failed."""
-        safe_id(request.job_id)
-        return await asyncio.to_thread(self._store.submit, request)
+        return await asyncio.to_thread(self._store.submit, proper(request))
 
     async def job(self, job_id: str) -> Job:
         return await asyncio.to_thread(self._store.job, job_id)
@@ -80,14 +88,26 @@ class Desk:
         return real
 
     async def receive(self, job_id: str, name: str, upload: BinaryIO) -> Path:
-        """Keeps an uploaded file under the job's id. Raises InvalidJob when it is larger than allowed."""
+        """Keeps an uploaded file under the job's id. Raises TooLarge or OutOfSpace."""
         suffix = Path(name).suffix[:8]
         target = self._roots.uploads / f"{safe_id(job_id)}{suffix if suffix[1:].isalnum() else ''}"
-        await asyncio.to_thread(copy, upload, target, self._settings.ingress.max_upload_bytes)
+        await asyncio.to_thread(copy, upload, target, self.max_upload_bytes)
         return target
 
+    @property
+    def max_upload_bytes(self) -> int:
+        return self._settings.ingress.max_upload_bytes
+
+    def too_large(self) -> TooLarge:
+        return too_large(self.max_upload_bytes)
+
     def artifact(self, job_id: str, name: str) -> Path:
-        """A finished file of a job by its short name, such as `translated.mp4`. Raises JobNotFound without one."""
+        """A file of a completed job by its short name, such as `translated.mp4`. Blocks on the store.
+
+        Before that, what lies there may be of an earlier run. Raises JobNotFound without a job or a file, WrongState.
+        """
+        if self._store.job(job_id).state is not State.COMPLETED:
+            raise WrongState("the files of a job can be had once it has completed")
         path = offered(artifacts(self._roots.artifacts, safe_id(job_id))).get(name)
         if path is None or not path.is_file():
             raise JobNotFound("this job has no such file")
@@ -108,6 +128,19 @@ class Desk:
                 return await detect_language(real, self._recognize, await self._hears(), self._settings.pipeline)
         except TimeoutError as error:
             raise StageFailed("transcription", f"the language could not be told within {limit:.0f} s") from error
+
+
+def proper(request: Request) -> Request:
+    """The request with its words in their usual form. Raises InvalidJob for what no job could ever do."""
+    safe_id(request.job_id)
+    source, target = (language.strip().lower() for language in (request.source_lang, request.target_lang))
+    check(target, *({source} - {"", "auto"}))
+    gender = request.voice_gender.strip().lower()
+    if gender not in GENDERS:
+        raise InvalidJob("a voice is male, female or neutral")
+    if len(request.path) > MAX_PATH:
+        raise InvalidJob(f"the path of the video is longer than {MAX_PATH} characters")
+    return replace(request, source_lang=source, target_lang=target, voice_gender=gender)
 
 
 def offered(files: Artifacts) -> dict[str, Path]:
@@ -135,6 +168,10 @@ def accepted(job: Job) -> Insight:
     )
 
 
+def too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the video is larger than the {limit / 1024**2:g} MiB that may be uploaded; send a smaller one")
+
+
 def copy(upload: BinaryIO, target: Path, limit: int) -> None:
     """Writes `upload` to `target`, whole or not at all."""
     part = target.with_name(target.name + ".part")
@@ -143,7 +180,7 @@ def copy(upload: BinaryIO, target: Path, limit: int) -> None:
             while chunk := upload.read(CHUNK):
                 out.write(chunk)
                 if out.tell() > limit:
-                    raise InvalidJob(f"the video is larger than the {limit // 1024**2} MiB that may be uploaded")
+                    raise too_large(limit)
         part.replace(target)
     except OSError as error:
         raise OutOfSpace("the upload could not be written; the disk of the service may be full") from error

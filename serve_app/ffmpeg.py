@@ -12,9 +12,11 @@ themselves are not sandboxed; run the service in a container when strangers may 
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import signal
+import subprocess
 import time
 import uuid
 from collections import deque
@@ -36,6 +38,8 @@ Samples = NDArray[np.float32]
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.5
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 _MAY_PASS = ("Input/output error", "Cannot allocate memory", "Resource temporarily unavailable", "Too many open files")
 
@@ -74,6 +78,25 @@ def whole(out: Path) -> Iterator[Path]:
         draft.replace(out)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def short(args: Sequence[str], *, timeout_s: float, feed: bytes = b"") -> bytes:
+    """What a run of seconds writes to its standard output, given `feed` on its standard input. Blocks.
+
+    Raises OSError where there is no ffmpeg, and subprocess.SubprocessError when it fails or takes too long.
+    """
+    command = [binary(), "-nostdin", "-hide_banner", "-v", "error", *args]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True) as process:
+        try:
+            out, errors = process.communicate(feed, timeout_s)
+        except BaseException:  # a child of the child would hold the pipes open
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        log.debug("ffmpeg ended with %s:\n%s", process.returncode, errors.decode(errors="replace"))
+        raise subprocess.CalledProcessError(process.returncode, "ffmpeg")
+    return out
 
 
 async def run(
@@ -175,6 +198,11 @@ class _Tail:
         return "\n".join(self._lines)
 
 
+def _die_with_us() -> None:
+    """Runs in the child: the kernel ends it when its parent is killed, which no handler of ours would see."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 @contextlib.asynccontextmanager
 async def _process(
     args: Sequence[str], feed: bool, cwd: Path | None = None
@@ -183,7 +211,8 @@ async def _process(
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         binary(), "-nostdin", "-hide_banner", *args,
-        stdin=pipe if feed else null, stdout=pipe, stderr=pipe, cwd=cwd, start_new_session=True,
+        stdin=pipe if feed else null, stdout=pipe, stderr=pipe, cwd=cwd,
+        start_new_session=True, preexec_fn=_die_with_us,
     )  # fmt: skip
     try:
         yield process

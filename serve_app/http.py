@@ -1,31 +1,57 @@
-"""The HTTP door: a thin FastAPI application over the desk. Media is streamed from disk, with range requests."""
+"""The HTTP door: a thin FastAPI application over the desk. Media is streamed from disk, with range requests.
+
+Every error, whoever noticed it, has one shape: `{"error": {"code", "message"}}`. A body that is too large is refused
+before the form parser lays it on the disk. What a proxy in front of this door buffers is out of its sight.
+"""
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
 from serve_app import wire
-from serve_app.desk import Desk
+from serve_app.desk import Desk, TooLarge, proper
 from serve_app.jobs import job as nouns
 from serve_app.jobs.job import Control
 
 Ready = Callable[[], Awaitable[dict[str, bool]]]
 """Asks every part whether it could do its work now."""
 
+FORM_BYTES = 256 * 1024
+"""What a form may hold besides its file."""
+
+REFUSALS = {
+    400: ("bad_request", "the request could not be read; send what /docs describes"),
+    404: ("not_found", "there is nothing at this address; /docs lists what there is"),
+    405: ("method_not_allowed", "this address does not take this method; /docs lists which ones it takes"),
+    416: ("range_not_satisfiable", "the file has no such range of bytes; ask for one inside it"),
+}
+RANGE = re.compile(r"\s*(?:(\d{1,15})-(\d{0,15})|-(\d{1,15}))\s*", re.ASCII)
+
 
 def build_api(desk: Desk, ready: Ready) -> FastAPI:
-    api = FastAPI(title="dubserve", description="Self-hosted video translation.", version="1")
+    api = FastAPI(
+        title="dubserve", description="Self-hosted video translation.", version="1", docs_url=None, redoc_url=None
+    )
     api.add_exception_handler(DubError, on_error)
     api.add_exception_handler(Exception, on_error)
+    api.add_exception_handler(HTTPException, on_refusal)
+    api.add_exception_handler(RequestValidationError, on_unfit)
+    api.add_middleware(BodyLimit, desk=desk)
     add_jobs(api, desk)
     add_files(api, desk)
     add_health(api, desk, ready)
@@ -35,7 +61,58 @@ def build_api(desk: Desk, ready: Ready) -> FastAPI:
 async def on_error(_request: Request, error: Exception) -> JSONResponse:
     problem = wire.fault(error)
     headers = {"retry-after": str(int(problem.retry_after))} if problem.retry_after else None
-    return JSONResponse(wire.fault_json(problem), problem.http, headers)
+    status = 413 if isinstance(error, TooLarge) else problem.http
+    return JSONResponse(wire.fault_json(problem), status, headers)
+
+
+async def on_refusal(request: Request, error: Exception) -> JSONResponse:
+    """What the framework refuses, in our words; `Allow` and `Content-Range` are kept."""
+    assert isinstance(error, HTTPException), "registered for these alone"
+    if isinstance(error.__cause__, DubError):
+        return await on_error(request, error.__cause__)
+    code, message = REFUSALS.get(error.status_code, REFUSALS[400])
+    return JSONResponse({"error": {"code": code, "message": message}}, error.status_code, error.headers)
+
+
+async def on_unfit(_request: Request, error: Exception) -> JSONResponse:
+    """Names the fields and nothing of what was in them."""
+    assert isinstance(error, RequestValidationError), "registered for these alone"
+    fields = sorted({str(problem["loc"][-1]) for problem in error.errors()})
+    message = f"check {', '.join(fields)}: /docs describes what may be sent"
+    return JSONResponse({"error": {"code": "invalid_request", "message": message}}, 422)
+
+
+class BodyLimit:
+    """Refuses a body by its announced length, and stops one without a length at the same number of bytes."""
+
+    def __init__(self, app: ASGIApp, desk: Desk) -> None:
+        self._app = app
+        self._desk = desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._desk.max_upload_bytes + FORM_BYTES
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length) > limit:
+            refusal = await on_error(Request(scope), self._desk.too_large())
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, self._counted(receive, limit), send)
+
+    def _counted(self, receive: Receive, limit: int) -> Receive:
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > limit:  # the one exception that the form parser lets through as it is
+                raise HTTPException(413) from self._desk.too_large()
+            return message
+
+        return counted
 
 
 def add_jobs(api: FastAPI, desk: Desk) -> None:
@@ -51,12 +128,12 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
         job_id = uuid.uuid4().hex
         if (path is None) == (file is None):
             raise InvalidJob("send either the video itself as `file`, or the `path` of one that the service can read")
+        request = proper(nouns.Request(job_id, path or "", source_lang, target_lang, voice_gender, subtitles))
         if file is not None:
             video = await desk.receive(job_id, file.filename or "", file.file)
         else:
             video = desk.readable(path or "")
-        request = nouns.Request(job_id, str(video), source_lang, target_lang, voice_gender, subtitles)
-        return wire.job_json(await desk.take(request), [])
+        return wire.job_json(await desk.take(replace(request, path=str(video))), [])
 
     @api.get("/v1/jobs", summary="The latest jobs, newest first")
     async def latest(limit: int = 50) -> list[dict[str, Any]]:
@@ -90,10 +167,12 @@ def add_files(api: FastAPI, desk: Desk) -> None:
         }
 
     @api.get("/v1/jobs/{job_id}/artifacts/{name}", summary="One file of a job; range requests work")
-    async def artifact(job_id: str, name: str) -> FileResponse:
-        await desk.job(job_id)
+    async def artifact(job_id: str, name: str, request: Request) -> FileResponse:
         path: Path = await asyncio.to_thread(desk.artifact, job_id, name)
-        return FileResponse(path, filename=path.name)
+        state = await asyncio.to_thread(path.stat)
+        if "if-range" not in request.headers:  # one that does not hold makes the range void
+            check_range(request.headers.get("range"), state.st_size)
+        return FileResponse(path, filename=path.name, stat_result=state)
 
     @api.get("/v1/jobs/{job_id}/insights", summary="What was decided, and why")
     async def insights(job_id: str) -> list[dict[str, Any]]:
@@ -117,6 +196,25 @@ def add_health(api: FastAPI, desk: Desk, ready: Ready) -> None:
         for state, count in (await desk.counts()).items():
             jobs.labels(state).set(count)
         return PlainTextResponse(generate_latest(registry), media_type="text/plain; version=0.0.4")
+
+
+def check_range(header: str | None, size: int) -> None:
+    """Raises HTTPException 416 unless every range asked for lies in a file of `size` bytes."""
+    if header is None:
+        return
+    unit, _, ranges = header.partition("=")
+    if unit.strip().lower() != "bytes" or not all(satisfiable(part, size) for part in ranges.split(",")):
+        raise HTTPException(416, headers={"content-range": f"bytes */{size}"})
+
+
+def satisfiable(part: str, size: int) -> bool:
+    found = RANGE.fullmatch(part)
+    if found is None:
+        return False
+    first, last, suffix = found.groups()
+    if suffix is not None:
+        return size > 0 and int(suffix) > 0
+    return int(first) < size and (not last or int(first) <= int(last))
 
 
 def control_of(action: str) -> Control:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -23,12 +24,14 @@ Answer = TypeVar("Answer")
 
 
 def in_thread(verb: Callable[[list[Item]], list[Answer]], at_once: int = 1) -> Callable[[Item], Awaitable[Answer]]:
-    """An engine's verb as an async callable of one item; at most `at_once` threads work in it."""
-    gate = asyncio.Semaphore(at_once)
+    """An engine's verb as an async callable of one item; at most `at_once` threads work in it.
+
+    A thread cannot be cancelled. It belongs to a pool, so one whose caller has gone keeps its place until it is done.
+    """
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="engine")
 
     async def one(item: Item) -> Answer:
-        async with gate:
-            [answer] = await asyncio.to_thread(verb, [item])
+        [answer] = await asyncio.get_running_loop().run_in_executor(pool, verb, [item])
         return answer
 
     return one
@@ -42,7 +45,7 @@ def models(settings: EngineSettings) -> Models:
         detect=in_thread(load("vad", settings.vad.engine, settings.vad).detect),
         recognize=in_thread(recognizer.recognize),
         translate=in_thread(translator.translate),
-        speak=in_thread(load("tts", "fallback", settings.tts).speak, at_once=2),
+        speak=in_thread(load("tts", "fallback", settings.tts).speak, at_once=settings.tts.at_once),
         hears=recognizer.languages,
         pairs=translator.pairs,
     )

@@ -10,9 +10,11 @@ on for more than a second after the last frame (a lecture over one still picture
 lost. It does not know the true rate of a video of variable rate: `frame_rate` is the average.
 """
 
+import json
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +255,17 @@ def _demux(container: Any, wanted: set[int]) -> dict[int, float]:
 def _usual(stream: Any) -> float:
     """How long a packet without a duration lasts, roughly: one frame of the video, nothing of the sound."""
     return 1 / _frame_rate(stream) if stream.type == "video" else 0.0
+
+
+def main(path: str, settings: str) -> None:
+    """`probe` for another process: PrepareSettings as JSON go in, the source or why there is none comes out as JSON."""
+    answer: dict[str, Any]
+    try:
+        answer = {"source": asdict(probe(path, PrepareSettings.model_validate_json(settings)))}
+    except UnreadableMedia as error:
+        answer = {"unreadable": str(error)}
+    sys.stdout.write(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

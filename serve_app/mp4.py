@@ -125,6 +125,7 @@ def choose_encoder(wanted: str) -> str:
 def _nvenc_works() -> bool:
     frame = ["-f", "lavfi", "-i", "color=black:s=256x256", "-frames:v", "1", "-c:v", "h264_nvenc", "-f", "null", "-"]
     try:
-        return subprocess.run([ffmpeg.binary(), "-v", "quiet", "-nostdin", *frame], timeout=30).returncode == 0
+        ffmpeg.short(frame, timeout_s=30)
     except (OSError, subprocess.SubprocessError):
         return False
+    return True

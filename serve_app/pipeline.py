@@ -9,7 +9,9 @@ matter to that room. A resumed job skips what is there; a changed setting redoes
 """
 
 import asyncio
-import time
+import contextlib
+import shutil
+import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, dataclass, field, replace
@@ -17,12 +19,13 @@ from pathlib import Path
 
 from configs.app import AppSettings
 from configs.pipeline import PipelineSettings
-from models.errors import NoSpeech, StageFailed
+from models.errors import InvalidJob, NoSpeech, StageFailed
 from models.segment import Clip, Segment, Sentence, Span, Speech, Transcript, Utterance, segments_from_json, to_json
 from models.translation.pairs import route
+from serve_app.ffmpeg import whole
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
-from serve_app.jobs.workspace import Artifacts, Workspace, key, write_json
+from serve_app.jobs.workspace import Artifacts, Workspace, artifacts, disk_space, key, write_json
 from serve_app.media import Source
 from serve_app.quality import measure, report_json, tell
 from serve_app.stages import first, room
@@ -54,12 +57,46 @@ class Models:
     pairs: frozenset[tuple[str, str]]
 
 
+async def nobody_else() -> None:
+    """The `confirm` of a run that has no rival."""
+
+
 async def dub(
-    request: Request, models: Models, settings: AppSettings, workspace: Workspace, files: Artifacts, report: Report
+    request: Request,
+    models: Models,
+    settings: AppSettings,
+    workspace: Workspace,
+    files: Artifacts,
+    report: Report,
+    confirm: Callable[[], Awaitable[object]] = nobody_else,
 ) -> Result:
-    """Dubs `request.path` into `files`. Raises a DubError; every other error of a room comes out as StageFailed."""
+    """Dubs `request.path` into `files`. Raises a DubError; every other error of a room comes out as StageFailed.
+
+    Whatever an attempt makes for others lies in a folder of its own until `confirm` has returned, so that two attempts
+    that are alive at the same time, one without knowing that it lost its lease, cannot mix their files.
+    """
     once = replace(models, translate=Once(models.translate))  # equal sentences of a job are translated once
-    return await Line(request, once, settings, workspace, files, report).run()
+    own = workspace.path(f"attempt-{uuid.uuid4().hex[:8]}", "out")
+    drafts = artifacts(own, request.job_id)
+    try:
+        line = Line(request, once, settings, workspace, drafts, files, report)
+        result = await line.run()
+        line.same_input()
+        await confirm()
+        await asyncio.to_thread(publish, own, files.output.parent)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, own.parent, ignore_errors=True)
+    return result
+
+
+def publish(drafts: Path, folder: Path) -> None:
+    """Moves finished files to where everybody reads them, each whole or not at all."""
+    for draft in drafts.iterdir():
+        try:
+            draft.replace(folder / draft.name)
+        except OSError:  # another disk
+            with whole(folder / draft.name) as copy, disk_space():
+                shutil.copyfile(draft, copy)
 
 
 @dataclass(slots=True)
@@ -70,9 +107,10 @@ class Line:
     models: Models
     settings: AppSettings
     workspace: Workspace
+    drafts: Artifacts
     files: Artifacts
     report: Report
-    began: float = field(default_factory=time.monotonic)
+    input: tuple[int, ...] = ()
     windows_passed: Counter[str] = field(default_factory=Counter)
     segments_total: int = 0
     segments_done: int = 0
@@ -101,7 +139,7 @@ class Line:
 
     async def prepare(self) -> Source:
         with room(self.report, "initialization"):
-            self.workspace.folder.mkdir(parents=True, exist_ok=True)
+            self.drafts.output.parent.mkdir(parents=True, exist_ok=True)
             source = await prepare(
                 self.request,
                 self.rooms.prepare,
@@ -110,16 +148,22 @@ class Line:
                 self.models.pairs,
                 self.report,
             )
+        self.input = identity(source.path)
         self.report.finish("initialization")
         return source
+
+    def same_input(self) -> None:
+        """Raises InvalidJob when the video is not the one that was begun with: the dub would belong to another film."""
+        if identity(self.request.path) != self.input:
+            raise InvalidJob("the video was replaced while it was being dubbed; submit it again")
 
     async def extract(self, source: Source) -> Path:
         wav = self.workspace.path("speech.wav")
         with room(self.report, "audio_extraction"):
-            made_from = key(source, modified(source))
-            if self.workspace.load("extract", made_from) is None:
+            made_from = key(source, self.input[1:])
+            if await asyncio.to_thread(self.workspace.load, "extract", made_from) is None:
                 await extract(source, wav, self.rooms.extract, self.rooms.stall_s, self.report)
-                self.workspace.save("extract", made_from, wav.name, files=[wav])
+                await asyncio.to_thread(self.workspace.save, "extract", made_from, wav.name, files=[wav])
         self.report.finish("audio_extraction")
         return wav
 
@@ -127,16 +171,18 @@ class Line:
         """Where speech is, and in which language."""
         given, engines = self.request.source_lang, self.settings.engines
         with room(self.report, "transcription"):
-            made_from = key(source, modified(source), engines.vad, engines.asr, self.rooms.recognize, given)
+            made_from = key(source, self.input[1:], engines.vad.what(), engines.asr.what(), self.rooms.recognize, given)
             known = self.workspace.load("listen", made_from)
             if known is not None:
-                return [Span(**span) for span in known["speech"]], known["language"]
-            speech = await listen(wav, self.models.detect)
-            language = await identify(
-                wav, speech, given, self.models.recognize, self.models.hears, self.rooms.recognize, self.report
-            )
+                speech, language = [Span(**span) for span in known["speech"]], known["language"]
+            else:
+                speech = await listen(wav, self.models.detect)
+                language = await identify(
+                    wav, speech, given, self.models.recognize, self.models.hears, self.rooms.recognize, self.report
+                )
+                heard = {"speech": [asdict(s) for s in speech], "language": language}
+                await asyncio.to_thread(self.workspace.save, "listen", made_from, heard)
             route(self.models.pairs, language, self.request.target_lang)
-            self.workspace.save("listen", made_from, {"speech": [asdict(s) for s in speech], "language": language})
         return speech, language
 
     # -- window by window ------------------------------------------------------------------------------------------
@@ -148,7 +194,7 @@ class Line:
 
         async def one(number: int, window: Span) -> list[Segment]:
             async with gate:
-                made_from = key(source, modified(source), language, window)
+                made_from = key(source, self.input[1:], language, window)
                 return await self.window(number, window, wav, speech, language, made_from, of=len(cuts))
 
         try:
@@ -164,17 +210,17 @@ class Line:
         """Four rooms for one window. Each key holds the one before: what changes upstream is redone downstream."""
         ask, engines, rooms, models, report = self.request, self.settings.engines, self.rooms, self.models, self.report
         name = f"windows/{number:04}"
-        clips = self.workspace.path(name, f"clips-{key(engines.tts)[:8]}")  # other engines, other voices
+        clips = self.workspace.path(name, f"clips-{key(engines.tts.what())[:8]}")  # other engines, other voices
         clips.mkdir(exist_ok=True)
 
-        made_from = key(made_from, engines.vad, engines.asr, rooms.recognize)
+        made_from = key(made_from, engines.vad.what(), engines.asr.what(), rooms.recognize)
         work = recognize(
             wav, window, speech, language, models.recognize, rooms.recognize, first_id=number * 1000 + 1, report=report
         )
         segments = await self.step("transcription", f"{name}/recognize", made_from, work, of)
         self.count(total=len(segments))
 
-        made_from = key(made_from, ask.target_lang, engines.translation, rooms.translate)
+        made_from = key(made_from, ask.target_lang, engines.translation.what(), rooms.translate)
         work = translate(
             segments,
             source=language,
@@ -187,7 +233,7 @@ class Line:
 
         if language == ask.target_lang:  # nothing to speak: subtitles over the original sound
             return await self.unspoken(segments, of)
-        made_from = key(made_from, ask.voice_gender, engines.tts, rooms.speak)
+        made_from = key(made_from, ask.voice_gender, engines.tts.what(), rooms.speak.what())
         work = speak(
             segments,
             language=ask.target_lang,
@@ -209,17 +255,25 @@ class Line:
         self, stage: str, name: str, made_from: str, work: Coroutine[None, None, list[Segment]], of: int
     ) -> list[Segment]:
         """One room's answer for one window: from its checkpoint, else worked out and kept."""
-        with room(self.report, stage):
-            known = self.workspace.load(name, made_from)
-            if known is not None:
-                work.close()
-                segments = segments_from_json(known)
+        with room(self.report, stage), contextlib.closing(work):  # it may never be started
+            segments = await asyncio.to_thread(self.kept, name, made_from)
+            if segments is not None:
+                for segment in segments:
+                    self.report.advance(stage, segment.duration)
             else:
                 segments = await work
                 sounds = [Path(p) for s in segments for p in (s.speech, s.dub) if p]
-                self.workspace.save(name, made_from, to_json(segments), files=sounds)
+                await asyncio.to_thread(self.workspace.save, name, made_from, to_json(segments), files=sounds)
         self.pass_window(stage, of)
         return segments
+
+    def kept(self, name: str, made_from: str) -> list[Segment] | None:
+        """The segments of a checkpoint; None without one, or with one that another version wrote."""
+        rows = self.workspace.load(name, made_from)
+        try:
+            return None if rows is None else segments_from_json(rows)
+        except (TypeError, KeyError):
+            return None
 
     async def unspoken(self, segments: list[Segment], of: int) -> list[Segment]:
         for stage in ("tts", "audio_sync"):
@@ -242,7 +296,8 @@ class Line:
     async def subtitle(self, segments: list[Segment], source: Source, language: str) -> Path:
         """Writes the subtitle files and returns the one to show over the dub."""
         with room(self.report, "subtitle_generation"):
-            tracks = subtitle(
+            tracks = await asyncio.to_thread(
+                subtitle,
                 segments,
                 source_lang=language,
                 target_lang=self.request.target_lang,
@@ -253,23 +308,24 @@ class Line:
             for complaint in tracks.unmet:
                 self.report.log("subtitle_generation", complaint, level="warning")
             for cues, path in (
-                (tracks.original, self.files.original_srt),
-                (tracks.translated, self.files.translated_srt),
-                (tracks.bilingual, self.files.bilingual_srt),
+                (tracks.original, self.drafts.original_srt),
+                (tracks.translated, self.drafts.translated_srt),
+                (tracks.bilingual, self.drafts.bilingual_srt),
             ):
                 await asyncio.to_thread(write, cues, path)
         self.report.finish("subtitle_generation")
-        return self.files.translated_srt
+        return self.drafts.translated_srt
 
     async def mux(self, dubbed: list[Segment], source: Source, subtitles: Path) -> Mixed:
+        self.same_input()
         with room(self.report, "video_combination"):
             mixed = await mux(
                 source,
                 dubbed,
                 subtitles,
                 self.request.subtitles or self.rooms.mux.subtitles,
-                self.files.output,
-                self.workspace.path("mux"),
+                self.drafts.output,
+                self.drafts.output.parent.with_name("mux"),
                 self.rooms.mux,
                 self.rooms.stall_s,
                 self.report,
@@ -283,9 +339,9 @@ class Line:
     ) -> Result:
         """Measures what came out and writes the report."""
         quality = measure(dubbed, source, mixed, self.rooms)
-        tell(self.report, segments, quality)
+        tell(self.report, segments, dubbed, quality)
         write_json(
-            self.files.report, report_json(self.request, source, language, segments, mixed, quality, self.report)
+            self.drafts.report, report_json(self.request, source, language, segments, mixed, quality, self.report)
         )
         return Result(
             output=str(self.files.output),
@@ -295,11 +351,15 @@ class Line:
             duration_s=mixed.duration,
             output_bytes=mixed.bytes,
             original_bytes=source.size,
-            processing_s=time.monotonic() - self.began,
+            processing_s=self.report.snapshot().elapsed_s,
             quality=quality,
         )
 
 
-def modified(source: Source) -> int:
-    """When the input was last written, in nanoseconds: a replaced file is another input."""
-    return Path(source.path).stat().st_mtime_ns
+def identity(path: str) -> tuple[int, ...]:
+    """What changes when a file is replaced or written to. Raises InvalidJob when it is gone."""
+    try:
+        facts = Path(path).stat()
+    except OSError as error:
+        raise InvalidJob("the video is not there any more; upload it and submit it again") from error
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns

@@ -94,15 +94,17 @@ def row(segment: Segment) -> dict[str, Any]:
     return {**fields, "dub_end": end_of_dub(segment), "spoken_at_all": segment.speech is not None}
 
 
-def tell(report: Report, segments: Sequence[Segment], quality: Quality) -> None:
+def tell(report: Report, segments: Sequence[Segment], dubbed: Sequence[Segment], quality: Quality) -> None:
     """The insight that every finished job has: what was measured on it."""
-    flagged = sum(bool(s.flags) for s in segments)
-    lip_sync = "timing not measured" if quality.lip_sync is None else f"{quality.lip_sync:.0f} % of them in time"
-    report.insight(
-        "warning" if flagged else "success",
-        f"{len(segments)} segments dubbed",
-        f"{lip_sync}; {flagged} with an open translation check; {quality.condensed} shortened to fit.",
-        "high" if flagged else "medium",
-        **asdict(quality),
-    )
-    report.log("video_combination", f"Dub finished: {len(segments)} segments, {lip_sync}", level="success")
+    spoken, flagged = sum(s.dub is not None for s in dubbed), sum(bool(s.flags) for s in dubbed)
+    title = f"{spoken} of {len(dubbed)} segments dubbed" if dubbed else f"{len(segments)} segments subtitled"
+    if quality.lip_sync is None:
+        finding = "The languages are the same, so the original sound stays."
+    else:
+        finding = (
+            f"{quality.lip_sync:.0f} % in time; {flagged} with an open translation check; "
+            f"{quality.condensed} shortened to fit."
+        )
+    clean = spoken == len(dubbed) and not flagged
+    report.insight("success" if clean else "warning", title, finding, "medium" if clean else "high", **asdict(quality))
+    report.log("video_combination", f"Finished: {title}. {finding}", level="success")

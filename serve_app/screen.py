@@ -1,4 +1,7 @@
-"""What the command line draws: one live bar per stage, the decisions as they are made, and the table at the end."""
+"""What the command line draws: one live bar per stage, the decisions as they are made, and the table at the end.
+
+Whatever was recognised, translated or named by somebody else is shown as Text: rich would take its brackets for markup.
+"""
 
 import json
 from collections.abc import Sequence
@@ -8,6 +11,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from configs.pipeline import STAGES
 from serve_app.wire import SENTENCES, clock
@@ -70,16 +74,16 @@ def tables(report: Path, seconds: float) -> tuple[Table, Table]:
 
 def segment_table(report: dict[str, Any]) -> Table:
     """Time, original, translation and tempo of every segment of a job's report."""
-    table = Table(title=f"{report['source_language']} → {report['target_language']}", show_lines=False)
+    source, target = report["source_language"], report["target_language"]
+    table = Table(title=Text(f"{source} → {target}"), show_lines=False)
     table.add_column("time", no_wrap=True)
-    table.add_column(report["source_language"], ratio=1)
-    table.add_column(report["target_language"], ratio=1)
+    table.add_column(Text(source), ratio=1)
+    table.add_column(Text(target), ratio=1)
     table.add_column("tempo", justify="right", no_wrap=True)
     for row in report["segments"]:
         tempo = f"{row['tempo']:.2f}" if row["tempo"] else "–"
-        table.add_row(
-            f"{clock(row['start'])} – {clock(row['end'])}", row["text"].strip(), row["translation"] or "–", tempo
-        )
+        times = f"{clock(row['start'])} – {clock(row['end'])}"
+        table.add_row(times, Text(row["text"].strip()), Text(row["translation"] or "–"), tempo)
     return table
 
 

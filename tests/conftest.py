@@ -1,7 +1,9 @@
 """Markers come from the folder a test lies in; fixtures here are the few that several folders share."""
 
+import subprocess
 from pathlib import Path
 
+import imageio_ffmpeg
 import pytest
 
 TESTS = Path(__file__).parent
@@ -29,3 +31,12 @@ def media() -> Path:
 def talk() -> Path:
     """The narrated demo video of the repository."""
     return TESTS / "data" / "talk.mp4"
+
+
+@pytest.fixture(scope="session")
+def short_talk(talk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its first ten seconds, three sentences: enough for what does not depend on length."""
+    path = tmp_path_factory.mktemp("short") / "talk.mp4"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(talk), "-t", "10", "-c", "copy", str(path)]
+    subprocess.run(command, check=True)
+    return path

@@ -34,6 +34,8 @@ VOICES = {
 
 
 class EdgeTts:
+    online = True  # so that nobody asks it for a sample when the service starts
+
     def __init__(self, settings: TtsSettings) -> None:
         self._overrides = settings.edge_voices
         self._timeout_s = settings.edge_timeout_s
@@ -70,8 +72,9 @@ class EdgeTts:
 
     async def _fetch(self, utterance: Utterance, voice: str) -> bytes:
         """The MP3 of one utterance, and every way in which the service fails, as one type."""
-        talk = edge_tts.Communicate(utterance.text, voice, rate=f"{round(100 * (utterance.rate - 1)):+d}%")
+        pace = f"{round(100 * (utterance.rate - 1)):+d}%"
         try:
+            talk = edge_tts.Communicate(utterance.text, voice, rate=pace)
             async with asyncio.timeout(self._timeout_s):
                 return b"".join([part["data"] async for part in talk.stream() if part["type"] == "audio"])
         except aiohttp.ClientResponseError as error:
@@ -83,3 +86,5 @@ class EdgeTts:
             raise StageFailed("tts", "the edge service cannot be reached", transient=True) from error
         except EdgeTTSException as error:
             raise StageFailed("tts", f"edge voice {voice} sent no sound") from error
+        except ValueError as error:  # the library looks at the form of a name before it asks
+            raise StageFailed("tts", f"edge cannot use the voice {voice}; correct its name in edge_voices") from error

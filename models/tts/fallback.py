@@ -2,7 +2,8 @@
 
 Each engine is loaded when it is first needed. A transient failure is tried again after a pause (doubling, jittered, so
 that replicas do not come back together); after `breaker_failures` failed sentences in a row an engine rests for
-`breaker_s`. A resting engine is asked last, not never: a bad voice is better than silence.
+`breaker_s`. A resting engine is asked last, not never: a bad voice is better than silence. Whatever else an engine
+raises counts as its final failure for that sentence, because the next engine may well be able to say it.
 """
 
 import logging
@@ -28,12 +29,15 @@ class _Breaker:
 
 
 class FallbackTts:
+    """`names` are its engines in order of preference, as the registry calls them; `engine(name)` gives one of them."""
+
     def __init__(
         self,
         settings: TtsSettings,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self.names = settings.engines
         self._settings = settings
         self._clock = clock
         self._sleep = sleep
@@ -53,12 +57,12 @@ class FallbackTts:
         reasons = []
         for name in self._order():
             try:
-                engine = self._engine(name)
+                engine = self.engine(name)
                 if not engine.supports(utterance.language):
                     continue
                 speech = self._with_tries(engine, utterance)
-            except DubError as error:
-                reasons.append(str(error).removeprefix("tts: "))
+            except Exception as error:  # libraries raise types of their own
+                reasons.append(reason(name, error))
                 self._failed(name, error)
             else:
                 self._breakers[name] = _Breaker()
@@ -70,7 +74,8 @@ class FallbackTts:
         now = self._clock()
         return sorted(self._settings.engines, key=lambda name: self._breakers[name].rests_until > now)
 
-    def _engine(self, name: str) -> Tts:
+    def engine(self, name: str) -> Tts:
+        """The engine itself, loaded if it was not. Raises ArtifactMissing, and whatever its library raises."""
         with self._lock:
             if name not in self._engines:
                 self._engines[name] = load("tts", name, self._settings)
@@ -78,8 +83,8 @@ class FallbackTts:
 
     def _supports(self, name: str, language: str) -> bool:
         try:
-            return self._engine(name).supports(language)
-        except DubError as error:
+            return self.engine(name).supports(language)
+        except Exception as error:
             self._failed(name, error)
             return False
 
@@ -93,9 +98,15 @@ class FallbackTts:
                 self._sleep(self._settings.backoff_s * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
         raise AssertionError("settings allow at least one try")
 
-    def _failed(self, name: str, error: DubError) -> None:
+    def _failed(self, name: str, error: Exception) -> None:
         breaker = self._breakers[name]
         breaker.failures += 1
         if breaker.failures >= self._settings.breaker_failures:
             breaker.rests_until = self._clock() + self._settings.breaker_s
-        log.warning("speech engine %s failed, falling back: %s", name, error)
+        unforeseen = None if isinstance(error, DubError) else error
+        log.warning("speech engine %s failed, falling back: %s", name, error, exc_info=unforeseen)
+
+
+def reason(name: str, error: Exception) -> str:
+    """Why engine `name` failed, in words that a caller may read."""
+    return str(error).removeprefix("tts: ") if isinstance(error, DubError) else f"{name} is out of order"

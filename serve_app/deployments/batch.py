@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from ray import exceptions
+from ray.serve.exceptions import RayServeException
 
 from models.errors import DubError, StageFailed
 from serve_app.wire import unwrap
@@ -16,10 +17,13 @@ from serve_app.wire import unwrap
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-TRIES = 3
+TRIES = 5
 """Calls of one item while replicas die under it; Serve itself does not call again."""
 
 BACKOFF_S = 1.0
+
+GONE = (exceptions.RayError, RayServeException)
+"""A replica died under the call, or none was there to take it."""
 
 
 def one_by_one(verb: Callable[[list[Item]], list[Answer]], items: list[Item], stage: str) -> list[Answer | DubError]:
@@ -38,21 +42,23 @@ def broken(stage: str, cause: Exception) -> StageFailed:
     return error
 
 
-def calling(method: Any, stage: str) -> Callable[[Item], Awaitable[Answer]]:
+def calling(method: Any, stage: str) -> Callable[..., Awaitable[Any]]:
     """A handle's method as the pipeline wants it: errors raised as themselves, dead replicas called again."""
 
-    async def call(item: Item) -> Answer:
-        for attempt in range(TRIES):
+    async def call(*args: Any) -> Any:
+        for attempt in range(1, TRIES + 1):
             try:
-                answer: Answer = await method.remote(item)
+                answer = await method.remote(*args)
             except exceptions.RayTaskError as error:
                 raise unwrap(error) from None
-            except exceptions.RayError:
-                await asyncio.sleep(BACKOFF_S * 2**attempt)
+            except GONE as error:
+                if attempt == TRIES:
+                    raise StageFailed(stage, "its replicas went away again and again", transient=True) from error
+                await asyncio.sleep(BACKOFF_S * 2 ** (attempt - 1))
                 continue
             if isinstance(answer, DubError):
                 raise answer
             return answer
-        raise StageFailed(stage, "its replicas went away again and again", transient=True)
+        raise AssertionError("the last try returns or raises")
 
     return call

@@ -1,13 +1,15 @@
 """A Ray instance of our own on this machine, with the application of one config file in it, until somebody says stop.
 
-Everything is bound to loopback except Serve's gRPC port, for which Serve has no host option: it listens on every
-interface, so a machine with a network needs a firewall in front of it. There is no dashboard here (it costs half a
-gigabyte); `serve deploy` on a cluster started with `ray start --head` brings it.
+The HTTP door listens on loopback. Serve's gRPC door has no host option and listens on every interface, and so do Ray's
+own processes, which ask for a token that is made anew at each start; a machine with a network needs a firewall in front
+of both. There is no dashboard here (it costs half a gigabyte); `serve deploy` on a cluster started with
+`ray start --head` brings it.
 """
 
 import io
 import logging
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -17,7 +19,10 @@ from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # read once, when ray is imported
+# Read once, when ray is imported. Ray's processes listen on every interface and run what they are sent: so each start
+# has a secret of its own, which its processes inherit and nobody else knows.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 

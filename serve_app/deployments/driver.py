@@ -44,15 +44,12 @@ class Driver:
         """Spends one token: works on the fairest waiting job until it ends. Returns its id, None if nothing waited."""
         return await self._runner.run_next()
 
-    async def ready(self) -> bool:
-        return True
-
     async def _models(self) -> Models:
         return Models(
             detect=self._detect,
             recognize=calling(self._recognizer.recognize, "transcription"),
             translate=calling(self._translator.translate, "translation"),
             speak=self._speak,
-            hears=await self._recognizer.languages.remote(),
-            pairs=await self._translator.pairs.remote(),
+            hears=await calling(self._recognizer.languages, "transcription")(),
+            pairs=await calling(self._translator.pairs, "translation")(),
         )

@@ -7,7 +7,7 @@ away therefore takes nothing with it.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 from fastapi import FastAPI
@@ -37,15 +37,18 @@ class Ingress:
         self,
         driver: DeploymentHandle,
         recognizer: DeploymentHandle,
-        translator: DeploymentHandle,
         settings: AppSettings,
     ) -> None:
         roots = Roots.from_environment()
         self._store = Store(roots.database_url.get_secret_value(), settings.jobs)
         self._store.create()
-        self._parts = {"driver": driver.ready, "recognizer": recognizer.languages, "translator": translator.pairs}
+        self._app = serve.get_replica_context().app_name
         self._desk = Desk(
-            self._store, settings, roots, calling(recognizer.recognize, "transcription"), recognizer.languages.remote
+            self._store,
+            settings,
+            roots,
+            calling(recognizer.recognize, "transcription"),
+            calling(recognizer.languages, "transcription"),
         )
         tokens = Tokens(self._store, driver.run.remote, settings.jobs.tick_s)
         self._loops = [asyncio.create_task(self._desk.watch.run()), asyncio.create_task(tokens.run())]
@@ -131,19 +134,20 @@ class Ingress:
     # -- health ----------------------------------------------------------------------------------------------------
 
     async def _ready(self) -> dict[str, bool]:
-        """Replicas answer only after their engines gave the golden answer: an answer in time means ready."""
-        names = [*self._parts, "store"]
-        questions = [asks(part.remote()) for part in self._parts.values()]
-        answers = await asyncio.gather(*questions, asks(asyncio.to_thread(self._store.counts)))
-        return dict(zip(names, answers, strict=True))
+        """Which parts could work now. Asks Serve, not the replicas: a question would queue behind their work.
 
-
-async def asks(question: Awaitable[Any]) -> bool:
-    try:
-        await asyncio.wait_for(question, READY_S)
-    except Exception:
-        return False
-    return True
+        A replica runs only after its engine gave the golden answer, so one that runs is ready.
+        """
+        try:
+            async with asyncio.timeout(READY_S):
+                status = await asyncio.to_thread(serve.status)
+                await asyncio.to_thread(self._store.counts)
+        except Exception:
+            return {"store": False}
+        deployments = status.applications[self._app].deployments
+        return {"store": True} | {
+            name.lower(): part.replica_states.get("RUNNING", 0) > 0 for name, part in deployments.items()
+        }
 
 
 class Refused(Exception):

@@ -72,7 +72,8 @@ class Progress:
     stage: str = STAGES[0]
     stage_percent: float = 0.0  # of the stage, 0–100
     stage_elapsed_s: float = 0.0  # since the stage began, the same span as stage_percent
-    elapsed_s: float = 0.0
+    stage_seconds: dict[str, float] = field(default_factory=dict)  # wall seconds of each stage, over all attempts
+    elapsed_s: float = 0.0  # worked on, over all attempts; waiting does not count
     eta_s: float | None = None
     duration_s: float = 0.0  # of the video
     position_s: float = 0.0  # how far into the video the stage has come

@@ -8,7 +8,7 @@ shown is the earliest one that has not finished.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,10 +20,22 @@ WEIGHTS = dict(zip(STAGES, (5, 10, 15, 20, 20, 15, 5, 10), strict=True))
 """Share of each stage in the overall percentage: the spans by which the web page lights its steps."""
 
 
+SECONDS_PER_SECOND = dict(zip(STAGES, (0.0, 0.01, 0.1, 0.01, 0.02, 0.01, 0.0, 0.3), strict=True))
+"""Work per second of video, on two cores with the embedded models; a job's own pace corrects it once it is known."""
+
+
 class Report:
     """Thread-safe; every reader sees percentages that only grow."""
 
-    def __init__(self, job_id: str, start: Progress | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        job_id: str,
+        start: Progress | None = None,
+        lines: Sequence[LogLine] = (),
+        insights: Sequence[Insight] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`start`, `lines` and `insights` are what earlier attempts have left: time spent adds up, nothing is lost."""
         self._job_id = job_id
         self._clock = clock
         self._lock = threading.Lock()
@@ -31,11 +43,12 @@ class Report:
         self._fractions = dict.fromkeys(STAGES, 0.0)
         self._began: dict[str, float] = {}
         self._ended: dict[str, float] = {}
-        self._birth = clock()
+        self._began_at = clock()
+        self._birth = self._began_at - self._base.elapsed_s
         self._speech_s = 0.0
-        self._lines: list[LogLine] = []
-        self._insights: list[Insight] = []
-        self._taken = (0, 0)
+        self._lines = list(lines)
+        self._insights = list(insights)
+        self._taken = (len(self._lines), len(self._insights))
         self._last = datetime.min.replace(tzinfo=UTC)
         self._percent = self._base.percent
 
@@ -74,9 +87,22 @@ class Report:
             self._speech_s = seconds
 
     def stage_seconds(self) -> dict[str, float]:
-        """Wall seconds from the first to the last sign of each stage; overlapping stages both count them."""
+        """Wall seconds of each stage, over all attempts; windows overlap, so stages share seconds."""
         with self._lock:
-            return {s: self._ended[s] - self._began[s] for s in STAGES if s in self._ended and s in self._began}
+            return self._stage_seconds(self._clock())
+
+    def _eta(self, now: float) -> float:
+        """Seconds to go: what the stages should still take, stretched by how long they took so far."""
+        work = {stage: SECONDS_PER_SECOND[stage] * self._base.duration_s for stage in STAGES}
+        done = sum(work[stage] * self._fractions[stage] for stage in STAGES)
+        total = sum(work.values())
+        pace = (now - self._began_at) / done if done > 0.1 * total else 1.0
+        return (total - done) * min(10.0, max(0.1, pace))
+
+    def _stage_seconds(self, now: float) -> dict[str, float]:
+        earlier = self._base.stage_seconds
+        spent = {s: self._ended.get(s, now) - began for s, began in self._began.items()}
+        return {s: earlier.get(s, 0.0) + spent.get(s, 0.0) for s in STAGES if s in earlier or s in spent}
 
     # -- what was decided ------------------------------------------------------------------------------------------
 
@@ -115,15 +141,15 @@ class Report:
             percent = sum(WEIGHTS[s] * self._fractions[s] for s in STAGES)
             self._percent = max(self._percent, min(percent, 99.9))
             elapsed = now - self._birth
-            eta = elapsed * (100 - percent) / percent if percent >= 5 else self._base.eta_s
             return replace(
                 self._base,
                 percent=self._percent,
                 stage=stage,
                 stage_percent=100 * fraction,
                 stage_elapsed_s=now - self._began.get(stage, now),
+                stage_seconds=self._stage_seconds(now),
                 elapsed_s=elapsed,
-                eta_s=eta,
+                eta_s=self._eta(now),
                 position_s=fraction * self._base.duration_s,
             )
 

@@ -7,14 +7,17 @@ once and writes nothing more: another claimant has the job and a higher fence. C
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from typing import Any
 
 from configs.app import AppSettings, Roots
 from models.errors import DubError
-from serve_app.jobs.job import Control, Job, Result
+from serve_app.jobs.job import Control, Insight, Job, LogLine, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.store import LeaseLost, Store
 from serve_app.jobs.workspace import Workspace, artifacts
@@ -23,7 +26,9 @@ from serve_app.pipeline import Models, dub
 from serve_app.wire import INTERNAL
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
+
+HISTORY = 10_000
+"""Log lines of earlier attempts that go into a job's report."""
 
 
 class Runner:
@@ -43,10 +48,13 @@ class Runner:
         job = await asyncio.to_thread(self._store.claim, self._owner)
         if job is None:
             return None
-        report = Report(job.id, start=job.progress)
-        work = asyncio.create_task(self._dub(job, report))
+        lines = await asyncio.to_thread(self._store.logs, job.id, HISTORY)
+        insights = await asyncio.to_thread(self._store.insights, job.id)
+        report = Report(job.id, job.progress, lines, insights)
+        lease = Lease(job, self._store, report, self._settings.jobs.lease_s)
+        work = asyncio.create_task(self._dub(job, report, lease))
         try:
-            await self._attend(job, report, work)
+            await self._attend(lease, work)
         except LeaseLost:
             logger.warning("job %s has another worker now; this attempt stops", job.id)
         except asyncio.CancelledError:
@@ -56,42 +64,106 @@ class Runner:
             raise
         finally:
             await stop(work)
+            lease.close()
         return job.id
 
-    async def _dub(self, job: Job, report: Report) -> Result:
+    async def _dub(self, job: Job, report: Report, lease: "Lease") -> Result:
         files = artifacts(self._roots.artifacts, job.id)
         path = inside(job.request.path, (self._roots.uploads, self._roots.artifacts))
         request = replace(job.request, path=str(path))
-        return await dub(request, await self._models(), self._settings, self._workspace(job), files, report)
+        workspace = Workspace(self._roots.work, job.id)
+        return await dub(request, await self._models(), self._settings, workspace, files, report, lease.renew)
 
-    def _workspace(self, job: Job) -> Workspace:
-        return Workspace(self._roots.work, job.id)
-
-    async def _attend(self, job: Job, report: Report, work: "asyncio.Task[Result]") -> None:
+    async def _attend(self, lease: "Lease", work: "asyncio.Task[Result]") -> None:
         """Renews the lease until the work is done or unwanted, then writes how it ended."""
-        while not work.done():
-            wish = await self._write(self._store.renew, job, report)
-            if wish is not Control.RUN:
-                await stop(work)
-                end = self._store.cancelled if wish is Control.CANCEL else self._store.paused
-                await self._write(end, job, report)
-                return
-            await asyncio.wait({work}, timeout=self._settings.jobs.renew_s)
-        await self._finish(job, report, work)
+        wish = await self._renewing(lease, work)
+        if wish is Control.RUN:
+            await self._finish(lease, work)
+            return
+        await stop(work)
+        await lease.insist(self._store.cancelled if wish is Control.CANCEL else self._store.paused)
 
-    async def _finish(self, job: Job, report: Report, work: "asyncio.Task[Result]") -> None:
+    async def _renewing(self, lease: "Lease", work: "asyncio.Task[Any]") -> Control:
+        """Renews the lease until `work` is done; stops early when its owner wants something else."""
+        while not work.done():
+            wish = await lease.renew()
+            if wish is not Control.RUN:
+                return wish
+            await asyncio.wait({work}, timeout=self._settings.jobs.renew_s)
+        return Control.RUN
+
+    async def _finish(self, lease: "Lease", work: "asyncio.Task[Result]") -> None:
+        job, report = lease.job, lease.report
         error = work.exception()
         if error is None:
-            result, end = work.result(), report.snapshot()
-            await asyncio.to_thread(self._store.complete, job.id, job.fence, result, end, *report.drain())
-            await asyncio.to_thread(self._workspace(job).discard)
-            return
-        code, sentence = told(error)
-        report.log(report.snapshot().stage, sentence, level="error", code=code)
-        await asyncio.to_thread(self._store.fail, job.id, job.fence, code, sentence, report.snapshot(), *report.drain())
+            await lease.insist(self._store.complete, work.result())
+            await asyncio.to_thread(Workspace(self._roots.work, job.id).discard)
+        elif isinstance(error, LeaseLost):
+            raise error
+        elif getattr(error, "transient", False) and job.attempts < self._settings.jobs.attempts:
+            report.log(report.snapshot().stage, f"Trying again after a fault that may pass: {error}", level="warning")
+            pause = asyncio.create_task(asyncio.sleep(self._settings.jobs.retry_s * job.attempts))
+            await self._renewing(lease, pause)
+            pause.cancel()
+            await lease.insist(self._store.retry)
+        else:
+            code, sentence = told(error)
+            report.log(report.snapshot().stage, sentence, level="error", code=code)
+            await lease.insist(self._store.fail, code, sentence)
 
-    async def _write(self, verb: Callable[..., T], job: Job, report: Report) -> T:
-        return await asyncio.to_thread(verb, job.id, job.fence, report.snapshot(), *report.drain())
+
+class Lease:
+    """The right to write for one claimed job, and what could not be written yet.
+
+    The database may be away for a moment; a run goes on for as long as its lease would have lasted without it. Writes
+    have a thread of their own: behind the threads of the engines they would come too late.
+    """
+
+    def __init__(self, job: Job, store: Store, report: Report, lease_s: float) -> None:
+        self.job = job
+        self.report = report
+        self._store = store
+        self._lease_s = lease_s
+        self._written = time.monotonic()
+        self._lines: list[LogLine] = []
+        self._insights: list[Insight] = []
+        self._thread = ThreadPoolExecutor(1, "lease")
+        self._turn = asyncio.Lock()
+
+    async def renew(self) -> Control:
+        """What the job's owner wants. Raises LeaseLost."""
+        wish: Control = await self.insist(self._store.renew)
+        return wish
+
+    async def insist(self, verb: Callable[..., Any], *facts: Any) -> Any:
+        """Writes through `verb`, again and again while the lease could still be ours. Raises LeaseLost."""
+        while True:
+            try:
+                return await self._write(verb, *facts)
+            except LeaseLost:
+                raise
+            except Exception:
+                if time.monotonic() - self._written > self._lease_s:
+                    raise
+                logger.warning("job %s could not be written, trying again", self.job.id, exc_info=True)
+                await asyncio.sleep(min(1.0, self._lease_s / 10))
+
+    async def _write(self, verb: Callable[..., Any], *facts: Any) -> Any:
+        async with self._turn:
+            lines, insights = self.report.drain()
+            self._lines += lines
+            self._insights += insights
+            write = partial(
+                verb, self.job.id, self.job.fence, *facts, self.report.snapshot(), self._lines[:], self._insights[:]
+            )
+            answer = await asyncio.get_running_loop().run_in_executor(self._thread, write)
+            self._written = time.monotonic()
+            self._lines.clear()
+            self._insights.clear()
+        return answer
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False)
 
 
 def told(error: BaseException) -> tuple[str, str]:

@@ -213,13 +213,19 @@ class Store:
     def renew(
         self, job_id: str, fence: int, progress: Standing = None, lines: Lines = (), insights: Insights = ()
     ) -> Control:
-        """Extends the lease and writes what is new; returns what the job's owner wants. Raises LeaseLost."""
+        """Extends the lease and writes what is new; returns what the job's owner wants. Raises LeaseLost.
+
+        A run that has come further than any before it counts as the first attempt again: long jobs are interrupted
+        often, and only those that fall at the same place are given up.
+        """
         now = self._clock()
         with self._write() as connection:
             row = _owned(connection, job_id, fence)
             control: Control = row["control"]
             record(connection, row, progress, lines, insights)
             values = {"lease_until": now + self._settings.lease_s, "updated_at": later(row, now)}
+            if progress is not None and progress.percent > row["progress"]["percent"]:
+                values["attempts"] = 1
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
             return control
 
@@ -267,6 +273,12 @@ class Store:
     ) -> State:
         """Back to the queue, as when a Driver shuts down; this claim does not count as an attempt."""
         return self._finish(job_id, fence, State.WAITING, progress, lines, insights)
+
+    def retry(
+        self, job_id: str, fence: int, progress: Standing = None, lines: Lines = (), insights: Insights = ()
+    ) -> State:
+        """Back to the queue after a fault that may pass; this claim counts as an attempt."""
+        return self._finish(job_id, fence, State.WAITING, progress, lines, insights, counts=True)
 
     # -- inside a transaction --------------------------------------------------------------------------------------
 
@@ -341,6 +353,7 @@ class Store:
         progress: Standing,
         lines: Lines,
         insights: Insights,
+        counts: bool = False,
         **values: Any,
     ) -> State:
         now = self._clock()
@@ -349,7 +362,7 @@ class Store:
             state = landing(outcome, row["control"])
             if state is not outcome:
                 values = {}
-            if state.live:
+            if state.live and not counts:
                 values["attempts"] = row["attempts"] - 1
             record(connection, row, progress, lines, insights)
             end(connection, row, state, now, state.value, **values)

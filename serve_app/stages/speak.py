@@ -4,8 +4,9 @@ A clip that is longer than its slot (the segment and the pause after it) is aske
 anyone stretches it: a voice that speaks faster sounds better than one that is played faster. It costs a second call
 for such segments, since no engine can be asked how long it will take.
 
-Each clip has a note beside it (`<id>.json`: a hash of what was asked, and who spoke), so that a job that comes back
-speaks only what is missing. A segment that nobody could speak stays silent and is reported; it never fails the job.
+Each clip has a note beside it (`<id>.json`: a hash of what was asked, who spoke, and a hash of the clip), so that a job
+that comes back speaks only what is missing or damaged. A segment that nobody could speak stays silent and is reported;
+it never fails the job.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from typing import TypedDict
 import soundfile
 
 from configs.pipeline import SpeakSettings
+from models.artifact import digest
 from models.errors import DubError, OutOfSpace, StageFailed
 from models.segment import Segment, Speech, Utterance
 from models.tts.plausible import require_plausible, sayable
@@ -66,11 +68,12 @@ def slots(segments: list[Segment]) -> list[float]:
 
 
 class _Note(TypedDict):
-    """What lies beside a clip: a hash of what was asked, who spoke, and for how many seconds."""
+    """What lies beside a clip: a hash of what was asked, who spoke, for how many seconds, and the file's SHA-256."""
 
     key: str
     voice: str
     spoken: float
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,15 @@ class _Booth:
     async def _cached(self, segment: Segment, utterance: Utterance, slot: float) -> Segment:
         wav = self.folder / f"{segment.id}.wav"
         note, key = wav.with_suffix(".json"), self._key(utterance, slot)
-        done = await asyncio.to_thread(_recall, wav, note, key)
-        if done is None:
-            speech = await self._fitting(utterance, slot)
-            done = {"key": key, "voice": speech.voice, "spoken": speech.duration}
-            await asyncio.to_thread(_keep, wav, speech, note, done)
-            self._introduce(speech.voice)
+        known = await asyncio.to_thread(_recall, wav, note, key)
+        done = known or await self._said(utterance, slot, wav, note, key)
         return replace(segment, speech=str(wav), spoken=done["spoken"], voice=done["voice"])
+
+    async def _said(self, utterance: Utterance, slot: float, wav: Path, note: Path, key: str) -> _Note:
+        speech = await self._fitting(utterance, slot)
+        done = await asyncio.to_thread(_keep, wav, speech, note, key)
+        self._introduce(speech.voice)
+        return done
 
     def _key(self, utterance: Utterance, slot: float) -> str:
         asked = [utterance.text, utterance.language, utterance.gender, round(slot, 3), self.settings.model_dump_json()]
@@ -159,19 +164,22 @@ def _polish(speech: Speech, utterance: Utterance, settings: SpeakSettings) -> Sp
     return replace(speech, audio=level)
 
 
-def _keep(wav: Path, speech: Speech, note: Path, done: _Note) -> None:
+def _keep(wav: Path, speech: Speech, note: Path, key: str) -> _Note:
+    """Writes the clip and its note, and gives the note."""
     try:
         with disk_space():
             audio.write(wav, speech.audio, speech.sample_rate)
+            done: _Note = {"key": key, "voice": speech.voice, "spoken": speech.duration, "sha256": digest(wav)}
             note.write_text(json.dumps(done), "utf-8")
+            return done
     except soundfile.LibsndfileError as error:  # it does not say why it could not write
         raise OutOfSpace("a spoken clip could not be written; free some space and submit the job again") from error
 
 
 def _recall(wav: Path, note: Path, key: str) -> _Note | None:
-    """What the note says, if it answers the same question and its clip is there."""
+    """What the note says, if it answers the same question and its clip is there as it was written."""
     try:
         done: _Note = json.loads(note.read_text("utf-8"))
-        return done if done["key"] == key and wav.stat().st_size > 44 else None
+        return done if done["key"] == key and done["sha256"] == digest(wav) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

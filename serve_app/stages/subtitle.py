@@ -12,6 +12,7 @@ from pathlib import Path
 from configs.pipeline import SubtitleSettings
 from models.segment import Segment
 from serve_app.cues import Cue, Item, Layout, Text, tokenize
+from serve_app.ffmpeg import whole
 
 FRAME_RATE = 25.0  # assumed for the gap between cues when there is no video
 
@@ -107,6 +108,5 @@ def _clock(seconds: float, mark: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    with whole(path) as draft:
+        draft.write_text(text, encoding="utf-8")

@@ -18,7 +18,7 @@ ECHO = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with service(tmp_path_factory.mktemp("service"), ECHO) as running:
         yield running

@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -118,11 +119,29 @@ def test_an_upload_that_is_no_video_fails_with_its_reason(http: httpx.Client) ->
     assert (last["status"], last["error"]["code"]) == ("failed", "unreadable_media")  # type: ignore[index]
 
 
+def test_an_upload_that_is_too_large_is_refused_before_it_is_sent(http: httpx.Client) -> None:
+    connection = HTTPConnection(http.base_url.host, http.base_url.port, timeout=30)
+    connection.putrequest("POST", "/v1/jobs")
+    connection.putheader("content-type", "multipart/form-data; boundary=b")
+    connection.putheader("content-length", str(3 * 1024**3))
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["error"]["code"]) == (413, "too_large")
+    connection.close()
+
+
+def test_refusals_of_the_framework_have_the_same_shape(http: httpx.Client, done: str) -> None:
+    assert http.get("/v2").json()["error"]["code"] == "not_found"
+    assert http.post("/v1/jobs", data={}).json()["error"]["code"] == "invalid_request"
+    answer = http.get(f"/v1/jobs/{done}/artifacts/report.json", headers={"range": "bytes=x"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (416, "range_not_satisfiable")
+
+
 def test_health_metrics_and_description(http: httpx.Client, done: str) -> None:
     assert http.get("/healthz").json() == {"status": "alive"}
     ready = http.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json()["parts"] == {"driver": True, "recognizer": True, "translator": True, "store": True}
+    assert ready.json()["parts"] == dict.fromkeys(("store", "ingress", "driver", "recognizer", "translator"), True)
     samples = dict(line.rsplit(" ", 1) for line in http.get("/metrics").text.splitlines() if not line.startswith("#"))
     assert float(samples['dubserve_jobs{state="completed"}']) >= 1
     assert "/v1/jobs/{job_id}/events" in http.get("/openapi.json").json()["paths"]

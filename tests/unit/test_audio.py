@@ -1,9 +1,12 @@
+import contextlib
+
 import numpy as np
+import psutil
 import pytest
 import soundfile
 
 from models.errors import StageFailed
-from serve_app import audio
+from serve_app import audio, ffmpeg
 
 RATE = 24_000
 
@@ -142,6 +145,41 @@ def test_a_tempo_of_one_is_the_sound_itself():
 
 
 def test_without_ffmpeg_stretching_says_so(monkeypatch):
-    monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", lambda: "/nonexistent/ffmpeg")
+    monkeypatch.setattr(ffmpeg, "binary", lambda: "/nonexistent/ffmpeg")
+    with pytest.raises(StageFailed, match="could not stretch"):
+        audio.stretch(tone(0.2), RATE, 1.3)
+
+
+def script(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_stretching_asks_the_ffmpeg_of_the_environment(monkeypatch, tmp_path):
+    real, log = ffmpeg.binary(), tmp_path / "asked"
+    monkeypatch.setenv("FFMPEG", script(tmp_path / "mine", f'echo "$@" > {log}; exec {real} "$@"'))
+    ffmpeg.binary.cache_clear()
+    try:
+        assert len(audio.stretch(tone(0.2), RATE, 1.25)) == round(0.2 * RATE / 1.25)
+    finally:
+        ffmpeg.binary.cache_clear()
+    assert "atempo=1.25" in log.read_text()
+
+
+def test_a_stretching_that_hangs_is_ended_with_its_children(monkeypatch, tmp_path):
+    child = tmp_path / "child"
+    hanging = script(tmp_path / "hang", f"sleep 60 & echo $! > {child}; wait")
+    monkeypatch.setattr(ffmpeg, "binary", lambda: hanging)
+    monkeypatch.setattr(audio, "_STRETCH_TIMEOUT_S", 1.0)
+    with pytest.raises(StageFailed, match="could not stretch"):
+        audio.stretch(tone(0.2), RATE, 1.3)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(child.read_text())).wait(timeout=5)
+
+
+def test_a_stretching_that_fails_says_so(monkeypatch, tmp_path):
+    failing = script(tmp_path / "fail", "cat > /dev/null; exit 3")
+    monkeypatch.setattr(ffmpeg, "binary", lambda: failing)
     with pytest.raises(StageFailed, match="could not stretch"):
         audio.stretch(tone(0.2), RATE, 1.3)

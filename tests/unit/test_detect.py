@@ -1,14 +1,18 @@
-"""The language of a video: heard at several places, or not told at all."""
+"""The language of a video: heard at several places, or not told at all; and a file can harm a child process only."""
 
+import asyncio
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from configs.pipeline import PipelineSettings
-from models.errors import NoSpeech, UnreadableMedia, UnsupportedLanguage
+from models.errors import NoSpeech, StageFailed, UnreadableMedia, UnsupportedLanguage
 from models.segment import Clip, Transcript, Word
-from serve_app.detect import LISTEN_S, PLACES, detect_language, places, verdict
+from serve_app.detect import LISTEN_S, PLACES, detect_language, look, places, verdict
+from serve_app.media import probe
 
 SETTINGS = PipelineSettings()
 
@@ -51,7 +55,7 @@ async def test_real_sound_reaches_the_recogniser(talk: Path) -> None:
 
     found = await detect_language(talk, recognize, None, SETTINGS)
     assert found.language == "en"
-    assert sum(clip.duration for clip in clips) == pytest.approx(28.4, abs=0.3)
+    assert sum(clip.duration for clip in clips) == pytest.approx(probe(str(talk), SETTINGS.prepare).duration, abs=0.3)
     assert max(float(np.abs(clip.audio).max()) for clip in clips) > 0.1
 
 
@@ -64,3 +68,71 @@ async def test_silence_and_files_that_are_no_media_give_no_answer(talk: Path, tm
     (tmp_path / "text.mp4").write_text("no video" * 99)
     with pytest.raises(UnreadableMedia):
         await detect_language(tmp_path / "text.mp4", nothing, None, SETTINGS)
+
+
+# -- the child that looks into the file --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands in for Python in child processes; a test writes what it does."""
+    path = tmp_path / "python"
+    path.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(path))
+    return path
+
+
+async def nobody(_clip: Clip) -> Transcript:
+    raise AssertionError("it must not even listen")
+
+
+async def test_the_child_sees_what_probe_sees(talk: Path) -> None:
+    assert await look(talk, SETTINGS.prepare) == probe(str(talk), SETTINGS.prepare)
+
+
+async def test_the_child_keeps_the_limits_and_the_reason(talk: Path) -> None:
+    short = SETTINGS.prepare.model_copy(update={"max_duration_s": 3.6})
+    with pytest.raises(UnreadableMedia) as here:
+        probe(str(talk), short)
+    with pytest.raises(UnreadableMedia) as there:
+        await look(talk, short)
+    assert str(here.value) == str(there.value)
+    assert "at most 0.001 are accepted" in str(there.value)
+
+
+async def test_a_file_that_crashes_its_reader_ends_the_child_alone(talk: Path, interpreter: Path) -> None:
+    interpreter.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    with pytest.raises(UnreadableMedia, match="damaged"):
+        await detect_language(talk, nobody, None, SETTINGS)
+
+
+async def test_a_child_that_cannot_work_is_not_the_fault_of_the_file(
+    talk: Path, interpreter: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    interpreter.write_text("#!/bin/sh\necho no such module >&2\nexit 1\n")
+    with pytest.raises(StageFailed) as failure:
+        await detect_language(talk, nobody, None, SETTINGS)
+    assert "no such module" in caplog.text and "module" not in str(failure.value)
+
+
+async def test_a_child_that_takes_too_long_is_gone(talk: Path, interpreter: Path, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    interpreter.write_text(f"#!/bin/sh\necho $$ > {pid}.part\nmv {pid}.part {pid}\nexec sleep 60\n")
+    asking = asyncio.create_task(detect_language(talk, nobody, None, SETTINGS))
+    async with asyncio.timeout(30):
+        while not pid.exists():
+            await asyncio.sleep(0.02)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        while alive(int(pid.read_text())):  # a killed process takes a moment to go
+            await asyncio.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that is dead and not yet buried does not."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False

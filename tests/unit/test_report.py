@@ -94,15 +94,17 @@ def test_advance_leaves_the_last_step_to_finish(report: Report) -> None:
     assert report.snapshot().percent == 5.0
 
 
-def test_the_estimate_starts_with_what_prepare_says_and_then_follows_the_clock(report: Report, clock: Clock) -> None:
-    report.describe(eta_s=60.0, duration_s=40.0)
-    assert report.snapshot().eta_s == 60.0
-    clock.now += 10
-    report.finish("initialization")
-    report.fraction("audio_extraction", 0.5)
-    shown = report.snapshot()
-    assert shown.eta_s == pytest.approx(90.0)
-    assert shown.position_s == 20.0
+def test_the_estimate_follows_the_pace_of_the_job(report: Report, clock: Clock) -> None:
+    report.describe(duration_s=100.0)
+    first = report.snapshot().eta_s
+    assert first == pytest.approx(45.0)  # as measured on two cores
+    for stage in STAGES[:-1]:
+        clock.now += 4
+        report.finish(stage)
+    slow = report.snapshot().eta_s  # 28 s for 15 s of work, and 30 s of work to go
+    assert slow == pytest.approx(56.0)
+    report.finish(STAGES[-1])
+    assert report.snapshot().eta_s == 0.0
 
 
 def test_a_resumed_job_does_not_fall_behind_what_was_shown(clock: Clock) -> None:
@@ -122,14 +124,14 @@ def test_snapshots_survive_json(report: Report) -> None:
     assert replace(Progress(**data), preview_ids=()) == report.snapshot()
 
 
-def test_stage_seconds_are_those_of_finished_stages(report: Report, clock: Clock) -> None:
+def test_stage_seconds_stop_with_their_stage(report: Report, clock: Clock) -> None:
     report.begin("initialization")
     clock.now += 2
     report.finish("initialization")
     clock.now += 5
     report.finish("initialization")
     report.begin("audio_extraction")
-    assert report.stage_seconds() == {"initialization": 2.0}
+    assert report.stage_seconds() == {"initialization": 2.0, "audio_extraction": 0.0}
 
 
 def test_stamps_are_fixed_width_and_grow_in_every_thread(report: Report) -> None:
@@ -183,3 +185,18 @@ def test_ids_of_insights_are_unique_and_name_the_job(report: Report) -> None:
     ids = [one.id for one in report.insights()]
     assert len(set(ids)) == 3
     assert all(one.startswith("job-1-") for one in ids)
+
+
+def test_a_second_attempt_adds_to_the_first(clock: Clock) -> None:
+    first = Report("job", clock=clock)
+    first.log("tts", "Using espeak")
+    first.begin("tts")
+    clock.now += 3
+    second = Report("job", first.snapshot(), first.lines(), first.insights(), clock=clock)
+    second.begin("tts")
+    clock.now += 2
+    second.log("tts", "Going on")
+    assert second.stage_seconds() == {"tts": 5.0}
+    assert second.snapshot().elapsed_s == 5.0
+    assert [line.message for line in second.lines()] == ["Using espeak", "Going on"]
+    assert [line.message for line in second.drain()[0]] == ["Going on"]  # the first is in the store already

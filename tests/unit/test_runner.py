@@ -1,13 +1,16 @@
 """One claimed job under its lease: how it ends well, fails, is cancelled, paused, or taken away."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from configs.app import AppSettings, Roots
+from models.errors import StageFailed
 from serve_app.jobs.job import Control, Job, Request, State
 from serve_app.jobs.runner import Runner
 from serve_app.jobs.store import Store
@@ -15,7 +18,7 @@ from serve_app.local import models
 from serve_app.pipeline import Models
 from tests.unit.test_pipeline import ECHO
 
-SETTINGS = AppSettings.model_validate({**ECHO, "jobs": {"lease_s": 1.0, "renew_s": 0.05}})
+SETTINGS = AppSettings.model_validate({**ECHO, "jobs": {"lease_s": 1.0, "renew_s": 0.05, "retry_s": 0.01}})
 
 
 class House:
@@ -47,8 +50,8 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, talk: Path) -> House:
-    return House(tmp_path, talk)
+def house(tmp_path: Path, short_talk: Path) -> House:
+    return House(tmp_path, short_talk)
 
 
 async def test_a_job_completes_and_leaves_no_workspace(house: House) -> None:
@@ -111,3 +114,56 @@ async def test_a_runner_that_lost_its_lease_writes_nothing_more(house: House) ->
     job = house.store.job("job")
     assert (job.state, job.fence) == (State.RUNNING, 2)
     assert not (house.roots.artifacts / "job_report.json").exists()
+
+
+async def test_a_database_that_is_away_for_a_moment_ends_no_run(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.submit()
+    real, away = house.store.renew, [True, True, False, True]
+
+    def shaky(*args: object) -> Control:
+        if away and away.pop(0):
+            raise OperationalError("UPDATE jobs", {}, Exception("the database is away"))
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(house.store, "renew", shaky)
+    await house.runner.run_next()
+    assert house.store.job("job").state is State.COMPLETED
+    assert away == []
+    lines = [(line.timestamp, line.message) for line in house.store.logs("job", 100)]
+    assert "Detected" in lines[0][1] and len(lines) == len(set(lines))  # nothing lost, nothing twice
+
+
+async def test_a_fault_that_may_pass_is_tried_again_and_not_forever(house: House) -> None:
+    house.submit()
+    calls = 0
+
+    async def flaky() -> Models:
+        nonlocal calls
+        calls += 1
+        raise StageFailed("transcription", "its replicas went away", transient=True)
+
+    runner = Runner(house.store, flaky, SETTINGS, house.roots, "me")
+    for attempt in range(1, SETTINGS.jobs.attempts):
+        await runner.run_next()
+        assert (house.store.job("job").state, house.store.job("job").attempts) == (State.WAITING, attempt)
+    await runner.run_next()
+    job = house.store.job("job")
+    assert (job.state, job.error_code, calls) == (State.FAILED, "stage_failed", SETTINGS.jobs.attempts)
+    house.submit()
+    await house.runner.run_next()
+    assert house.store.job("job").state is State.COMPLETED
+
+
+async def test_a_second_attempt_knows_what_the_first_did(house: House) -> None:
+    house.submit()
+    run = asyncio.create_task(house.runner.run_next())
+    await house.until(lambda job: job.progress.stage_number >= 4)
+    house.store.control("job", Control.PAUSE)
+    await run
+    spent = house.store.job("job").progress.elapsed_s
+    house.store.control("job", Control.RUN)
+    await house.runner.run_next()
+    job = house.store.job("job")
+    assert job.result is not None and job.result.processing_s > spent > 0
+    told = json.loads(Path(job.result.report).read_text())["log"]
+    assert [line["message"] for line in told][:1] == [house.store.logs("job", 100)[0].message]

@@ -170,6 +170,23 @@ async def test_a_damaged_note_costs_one_more_call(tmp_path, note):
     assert len(engine.asked) == 2 and done.speech
 
 
+def flip(wav):
+    sound = bytearray(wav.read_bytes())
+    sound[len(sound) // 2] ^= 0x40
+    wav.write_bytes(sound)
+
+
+@pytest.mark.parametrize("damage", [lambda wav: wav.write_bytes(b"broken" * 100), flip, lambda wav: wav.unlink()])
+async def test_a_damaged_clip_is_spoken_again(tmp_path, damage):
+    engine, segments = Engine(), [segment(1, 0, 3, "Uno dos tres."), segment(2, 3, 6, "Cuatro cinco.")]
+    first = await run(segments, engine, tmp_path)
+    whole = (tmp_path / "1.wav").read_bytes()
+    damage(tmp_path / "1.wav")
+    assert await run(segments, engine, tmp_path) == first
+    assert (tmp_path / "1.wav").read_bytes() == whole
+    assert [utterance.text for utterance in engine.asked[2:]] == ["Uno dos tres."]
+
+
 async def test_only_a_few_are_asked_for_at_once(tmp_path):
     engine = Engine()
     await run([segment(n, 3 * n, 3 * n + 3, "Uno dos tres.") for n in range(6)], engine, tmp_path, at_once=2)

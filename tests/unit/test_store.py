@@ -239,6 +239,26 @@ def test_orderly_ends_are_no_attempts(store: Store, clock: Clock) -> None:
     assert claimed(store).attempts == 2
 
 
+def test_a_run_that_came_further_than_any_before_counts_as_the_first_attempt(store: Store, clock: Clock) -> None:
+    store.submit(ask())
+    for percent in (10.0, 20.0, 30.0, 40.0, 50.0):
+        store.renew("a", claimed(store).fence, Progress(percent=percent))
+        clock.now += 11
+    for attempt in (2, 3):
+        job = claimed(store)
+        assert job.attempts == attempt
+        store.renew("a", job.fence, Progress(percent=50.0))  # as far as before, and no further
+        clock.now += 11
+    assert store.claim("driver") is None
+    assert store.job("a").state is State.FAILED
+
+
+def test_a_retry_counts_as_an_attempt(store: Store) -> None:
+    store.submit(ask())
+    assert store.retry("a", claimed(store).fence) is State.WAITING
+    assert claimed(store).attempts == 2
+
+
 def test_thirty_two_claimants_in_threads_share_the_jobs(store: Store) -> None:
     for number in range(20):
         store.submit(ask(f"job-{number}", tenant=f"t{number % 3}"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from configs.pipeline import SyncSettings
 from models.errors import StageFailed
 from models.segment import Segment, Span
-from serve_app import audio
+from serve_app import audio, ffmpeg
 from serve_app.jobs.report import Report
 from serve_app.stages.sync import plan, sync
 
@@ -184,7 +184,7 @@ async def test_a_window_in_which_nobody_spoke(tmp_path):
 
 
 async def test_a_clip_that_cannot_be_stretched_fails_the_room(tmp_path, monkeypatch):
-    monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", lambda: "/nonexistent/ffmpeg")
+    monkeypatch.setattr(ffmpeg, "binary", lambda: "/nonexistent/ffmpeg")
     segments = [spoken(tmp_path, 1, 0.0, 1.0, 2.0)]
     with pytest.raises(StageFailed, match="audio_sync"):
         await sync(segments, window=Span(0, 1), folder=tmp_path, settings=RULES, report=Report("job"))

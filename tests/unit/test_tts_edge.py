@@ -117,6 +117,12 @@ def test_failures_have_a_type(service, error, transient, message):
     assert caught.value.__cause__ is not None
 
 
+def test_a_mistyped_voice_is_a_final_failure():
+    with pytest.raises(StageFailed, match="cannot use the voice es-Elvira; correct its name in edge_voices") as caught:
+        engine(edge_voices={"es-female": "es-Elvira"}).speak([Utterance("Hola a todos.", "es", "female")])
+    assert not caught.value.transient
+
+
 def test_a_service_that_hangs_is_left(service):
     service.delay = 5.0
     with pytest.raises(StageFailed, match=r"no answer in 0\.05 s") as caught:

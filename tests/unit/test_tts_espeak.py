@@ -74,7 +74,7 @@ def test_threads_do_not_get_each_others_words(engine):
     def work(utterance):
         for _ in range(5):
             got = len(engine.speak([utterance])[0].audio)
-            if abs(got - expected[utterance]) > 400:
+            if abs(got - expected[utterance]) > 0.05 * expected[utterance]:  # its wave generator carries on
                 wrong.append((utterance, got))
 
     threads = [threading.Thread(target=work, args=(u,)) for u in (long, short) * 2]

@@ -147,6 +147,40 @@ def test_when_all_fail_the_reasons_are_told(desk):
     assert str(caught.value) == expected
 
 
+def test_an_unforeseen_error_is_final_for_that_sentence_and_another_engine_speaks(desk, caplog):
+    desk.stubs["edge"].errors = [ValueError("Invalid voice 'x'.")]
+    assert desk.who() == "piper"
+    assert desk.stubs["edge"].calls == 1 and not desk.naps
+    assert "edge failed, falling back" in caplog.text and "Traceback" in caplog.text
+    assert desk.who() == "edge"
+
+
+def test_the_reasons_hold_no_words_of_python(desk):
+    desk.stubs["edge"].errors, desk.stubs["piper"].errors = [ValueError("0x7f")], [KeyError("phonemes")]
+    desk.stubs["espeak"].errors = final(1)
+    with pytest.raises(StageFailed) as caught:
+        desk.who()
+    expected = "tts: no speech engine could say it: edge is out of order; piper is out of order; no sound"
+    assert str(caught.value) == expected
+
+
+def test_an_engine_that_breaks_when_it_is_loaded_supports_nothing(desk, monkeypatch):
+    monkeypatch.setattr("models.tts.fallback.load", lambda *_: 1 / 0)
+    assert not desk.engine.supports("es")
+
+
+def test_its_engines_can_be_asked_directly(desk):
+    assert desk.engine.names == ("edge", "piper", "espeak")
+    assert desk.engine.engine("piper") is desk.stubs["piper"] and desk.loads == ["piper"]
+
+
+def test_a_mistyped_edge_voice_leaves_it_to_espeak(caplog):
+    engine = load("tts", "fallback", TtsSettings(engines=("edge", "espeak"), edge_voices={"es-female": "Elvira"}))
+    (speech,) = engine.speak([Utterance("La casa es grande.", "es", "female")])
+    assert speech.voice == "espeak:es+f3"
+    assert "correct its name in edge_voices" in caplog.text
+
+
 def test_a_language_that_none_speaks(desk):
     with pytest.raises(StageFailed, match="none has a voice for nl"):
         desk.engine.speak([Utterance("hallo", "nl")])

