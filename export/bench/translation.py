@@ -19,11 +19,13 @@ with the higher median. What it does not tell: other processors, GPUs, and quali
 """
 
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from export.bench import report
 from export.bench.checkpoint import SIZES, write
@@ -153,5 +155,12 @@ def _reported(plan: Plan, results: report.Results, weights: dict[str, Weight]) -
     report.table(results, weights)
     report.plot(results, picture)
     print(f"plot: {picture}")
-    facts = {"benchmark": "translation", "checkpoint": name, "rounds": plan.rounds, "threads": plan.threads}
+    facts: dict[str, Any] = {
+        "benchmark": "translation",
+        "checkpoint": name,
+        "rounds": plan.rounds,
+        "threads": plan.threads,
+    }
+    # above `threads`, others were at work on this machine, and the spread says how much to believe
+    facts["load_average"] = [round(value, 1) for value in os.getloadavg()] if hasattr(os, "getloadavg") else []
     return report.line(facts, results, weights)

@@ -50,7 +50,8 @@ class Run:
 def counting(size: Size, count: int, seed: int = 11) -> Rows:
     """Source rows for a checkpoint of `export.bench.checkpoint`; sources are about as long as what they ask for."""
     random = np.random.default_rng(seed)
-    longest = np.clip(random.lognormal(np.log(22), 0.5, count).round(), 3, size.longest).astype(int)
+    middle = min(22, size.longest / 2)
+    longest = np.clip(random.lognormal(np.log(middle), 0.5, count).round(), 3, size.longest).astype(int)
     sources = np.clip((longest * random.uniform(0.8, 1.2, count)).round(), 4, None).astype(int)
     return [[counter(size, int(n))] * int(m) + [END] for n, m in zip(longest, sources, strict=True)]
 
