@@ -25,7 +25,7 @@ WORKDIR /app
 # dependencies first: they change less often than the code
 COPY pyproject.toml README.md ./
 COPY configs/constraints.txt configs/
-RUN mkdir -p configs export models/asr models/translation models/tts models/vad \
+RUN mkdir -p configs export/bench models/asr models/translation models/tts models/vad \
         serve_app/deployments serve_app/jobs serve_app/proto serve_app/stages \
     && pip install --no-cache-dir -c configs/constraints.txt -e '.[demo]'
 COPY . .
