@@ -47,7 +47,7 @@ class TranslationSettings(Settings):
     device: Device = "auto"
     threads: int = Field(2, ge=0)
     max_length: int = Field(256, ge=8, description="tokens of one translated sentence at most")
-    beam_size: int = Field(1, ge=1, le=16, description="hypotheses a sentence; 1: greedy")
+    beam_size: int = Field(4, ge=1, le=16, description="hypotheses a sentence; 1: greedy, three times as fast")
     length_penalty: float = Field(1.0, description="log probability over length to this power; above 0 favours length")
     candidates: int = Field(4, ge=1, description="translations of a sentence at most; a greedy search has one")
     bad_words: tuple[str, ...] = Field((), description="words or phrases of the target language, never said")

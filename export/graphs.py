@@ -86,14 +86,10 @@ class Graph:
 
     def norm(self, x: str, residual: str, name: str, weights: Weights, bias: Array | None = None) -> str:
         """LayerNorm(x + bias + residual)."""
-        inputs = [
-            x,
-            residual,
-            *(self.weight(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias")),
-        ]
         if bias is not None:
-            inputs.append(self.weight(f"{name}.inner_bias", bias))
-        return self.fused("SkipLayerNormalization", *inputs, epsilon=EPSILON)
+            x = self.add("Add", x, self.weight(f"{name}.inner_bias", bias))
+        parts = (self.weight(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias"))
+        return self.add("LayerNormalization", self.add("Add", x, residual), *parts, axis=-1, epsilon=EPSILON)
 
     def activation(self, x: str, name: str) -> str:
         kind = ACTIVATIONS[name]
@@ -227,7 +223,7 @@ def _feed_forward(graph: Graph, x: str, name: str, weights: Weights, config: Any
 
 
 def _after(graph: Graph, y: str, residual: str, projection: str, norm: str, weights: Weights) -> str:
-    """A block's last projection, the residual and the norm; the projection's bias goes into the norm's sum."""
+    """A block's last projection, the residual and the norm."""
     matrix, bias = _stacked(weights, [projection])
     return graph.norm(graph.linear(y, projection, matrix), residual, norm, weights, bias)
 

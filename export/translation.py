@@ -29,6 +29,10 @@ from models.errors import ArtifactMissing
 from models.translation.marian import MarianModel
 from models.translation.pairs import ISO3, MODELS
 
+SERVED = TranslationSettings(device="cpu")
+GREEDY = TranslationSettings(device="cpu", beam_size=1)
+"""Parity and golden sentences are greedy, which shows the graphs best; scores are those of the search that serves."""
+
 TOKENIZER = ("source.spm", "target.spm", "vocab.json", "target_vocab.json")
 FAMILIES = {"jap": ("ja",), "ROMANCE": ("es", "fr", "it", "pt"), **{code: (code,) for code in LANGUAGES}}
 """Language codes in hub names → the ISO-639-1 codes that they stand for."""
@@ -215,16 +219,16 @@ def _prefix(order: Order, target: str, stage: Path) -> str:
 def _measure(order: Order, artifact: Artifact) -> Manifest:
     """The manifest with parity, golden translations and scores, measured on the very files that will be served."""
     language = artifact.manifest.source_languages[0]
-    engine = MarianModel(artifact, TranslationSettings(device="cpu"))
+    greedy, engine = (MarianModel(artifact, settings) for settings in (GREEDY, SERVED))
     probes = order.sentences or PROBES[language]
-    ours = engine.translate(probes)
+    ours = greedy.translate(probes)
     theirs = _reference(order.model, artifact.manifest, probes)
     agreeing = sum(a == b for a, b in zip(ours, theirs, strict=True))
     print(f"{agreeing} of {len(probes)} sentences read exactly as the checkpoint's own (greedy)")
     scores = {path.stem: score(engine, path) for path in order.test_sets}
     for name, values in scores.items():
         print(f"{name}: {values}")
-    golden = tuple(zip(PROBES[language], engine.translate(PROBES[language]), strict=True))
+    golden = tuple(zip(PROBES[language], greedy.translate(PROBES[language]), strict=True))
     facts = {"parity": f"{agreeing} of {len(probes)} sentences", "golden": golden, "scores": scores}
     return artifact.manifest.model_copy(update=facts)
 
@@ -240,7 +244,7 @@ def _reference(model: str, manifest: Manifest, texts: Sequence[str]) -> list[str
     with torch.inference_mode():
         for text in texts:
             batch = tokenizer(f"{manifest.target_prefix} {text}".strip(), return_tensors="pt", truncation=True)
-            limit = min(TranslationSettings().max_length, manifest.positions)
+            limit = min(GREEDY.max_length, manifest.positions)
             ids = network.generate(**batch, num_beams=1, do_sample=False, max_length=limit)
             said.append(tokenizer.decode(ids[0], skip_special_tokens=True))
     return said

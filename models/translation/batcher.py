@@ -21,7 +21,7 @@ from models.translation.search import Search
 PATIENCE = 64
 """Steps for which a sentence lets others pass."""
 
-SMALLEST = 16
+SMALLEST = 32
 """Tokens of cache a row is given at least: bounds the number of rows."""
 
 

@@ -51,6 +51,15 @@ def test_candidates_of_a_beam_are_best_first_and_differ() -> None:
     assert beam.best() == [[2, 5, END], [1, 3, END], [1, 4, END], [2, 6, END]]
 
 
+def test_a_sure_model_is_not_asked_until_the_last_place() -> None:
+    """The alternatives would babble on: the search ends with the sure sentence, not with the room."""
+    sure = {(): line(t1=0.999999), (1,): line(t0=0.999999)}
+    babble = {ids: line(t2=1.0) for n in range(30) for ids in ((2,) * n, (1, *(2,) * n)) if ids not in sure}
+    beam = Beam(RULES, 30, 2)
+    run(beam, sure | babble, steps=3)
+    assert beam.best()[0] == [1, END]
+
+
 def test_the_length_penalty_decides_between_short_and_long() -> None:
     table = {(): line(t0=0.45, t1=0.55), (1,): line(t2=0.8, t0=0.2), (1, 2): line(t0=0.99)}
     short, long = Beam(RULES, 10, 2, penalty=0.0), Beam(RULES, 10, 2, penalty=2.0)
@@ -88,7 +97,7 @@ def test_scales_turn_scores_into_logits() -> None:
     assert [chance for chance, _ in scaled._running] == pytest.approx([chance for chance, _ in plain._running])
 
 
-def test_the_greatest_of_many_are_found_block_by_block() -> None:
+def test_the_greatest_of_many_are_found_group_by_group() -> None:
     scores = np.random.default_rng(1).standard_normal((3, 1000)).astype(np.float32)
     scores[0, 999], scores[1, 0], scores[2, 130:134] = 9, 9, (9, 8, 7, 6)
     assert greatest(scores, 5).tolist() == np.argsort(-scores, axis=1)[:, :5].tolist()

@@ -97,7 +97,7 @@ def reference(checkpoint: Path, texts: tuple[str, ...], beams: int = 1, **option
 
 
 def engine(artifact: Artifact, **settings: Any) -> MarianModel:
-    return MarianModel(artifact, TranslationSettings(device="cpu", **settings))
+    return MarianModel(artifact, TranslationSettings(device="cpu", **({"beam_size": 1} | settings)))
 
 
 @pytest.fixture(scope="module")

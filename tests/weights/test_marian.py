@@ -20,7 +20,7 @@ from models.segment import Sentence
 from models.translation.marian import Marian, available
 
 DEMO = Path(__file__).parents[2] / "models" / "demo" / "en-es"
-SETTINGS = TranslationSettings(artifacts=(str(DEMO),), device="cpu")
+SETTINGS = TranslationSettings(artifacts=(str(DEMO),), device="cpu", beam_size=1)
 
 
 @pytest.fixture(scope="module")
