@@ -47,8 +47,15 @@ class TranslationSettings(Settings):
     device: Device = "auto"
     threads: int = Field(2, ge=0)
     max_length: int = Field(256, ge=8, description="tokens of one translated sentence at most")
+    beam_size: int = Field(4, ge=1, le=16, description="hypotheses a sentence; 1: greedy, three times as fast")
+    length_penalty: float = Field(1.0, description="log probability over length to this power; above 0 favours length")
+    candidates: int = Field(4, ge=1, description="translations of a sentence at most; a greedy search has one")
+    bad_words: tuple[str, ...] = Field((), description="words or phrases of the target language, never said")
     no_repeat_ngram: int = Field(0, ge=0, description="so many tokens in a row are never said twice; 0: no such rule")
-    batch_tokens: int = Field(2048, ge=64, description="source tokens of one encoder batch, padding included")
+    batch_tokens: int = Field(2048, ge=64, description="source tokens that join a running batch at once, at most")
+    cache_tokens: int = Field(
+        4096, ge=64, description="tokens that a model's running sentences may hold; 24 kB each at opus-mt size"
+    )
 
 
 class TtsSettings(Settings):

@@ -1,31 +1,33 @@
 """What the engine thinks before its first word: the logits that a search chooses from.
 
-The engine keeps them to itself, so this listens where it chooses, and ends the sentence there.
+The engine keeps them to itself, so this joins its batch as a search that listens, and ends there.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.translation.batcher import Job
 from models.translation.marian import MarianModel
 
 
 def first_logits(model: MarianModel, row: list[int]) -> NDArray[np.float32]:
-    """(vocabulary,) after the start token, for one row of source ids; the engine may rule words out with -inf."""
-    ear = _Ear(model)
-    ear.generate([row])
+    """(vocabulary,) after the start token, for one row of source ids."""
+    ear = _Ear()
+    model._batcher.submit(Job(row, ear, 1)).result()
     return ear.heard
 
 
-class _Ear(MarianModel):
-    """A model's sessions under another choice."""
+@dataclass(slots=True)
+class _Ear:
+    heard: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    width: int = 1
 
-    heard: NDArray[np.float32]
+    def advance(self, scores: NDArray[np.float32], scales: NDArray[np.float32]) -> Sequence[tuple[int, int]]:
+        self.heard = scores[0] * scales[0]
+        return ()
 
-    def __init__(self, model: MarianModel) -> None:
-        self.__dict__.update(model.__dict__)
-
-    def _choose(self, logits: Any, room: Any, said: list[list[int]]) -> Any:  # noqa: ARG002
-        self.heard = logits[0].copy()
-        return np.full(len(logits), self._end, np.int64)
+    def best(self) -> list[list[int]]:
+        return []

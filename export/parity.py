@@ -62,7 +62,7 @@ def compare(artifact: Artifact, checkpoint: str, texts: Sequence[str]) -> Parity
         raise ArtifactMissing(f"{artifact.folder.name} is no translation model; verify it without --against")
     if not any(text.strip() for text in texts):
         raise ArtifactMissing("there is no text to compare on; give --sentences a file with a sentence a line")
-    model = MarianModel(artifact, TranslationSettings(device="cpu"))
+    model = MarianModel(artifact, TranslationSettings(device="cpu", beam_size=1))
     rows = [model.tokenizer.encode(text, artifact.manifest.target_prefix) for text in texts if text.strip()]
     theirs, their_logits = _checkpoint(checkpoint, artifact, [text for text in texts if text.strip()])
     ours = model.generate(rows)

@@ -32,7 +32,7 @@ class Manifest(BaseModel):
     kind: str
     source: str = Field(description="hub name or folder name of the checkpoint")
     revision: str
-    quantisation: str = Field(description="int8-block32, none, …")
+    quantisation: str = Field(description="int8-rows, none, …")
     source_languages: tuple[str, ...] = ()
     target_language: str = ""
     target_prefix: str = ""

@@ -1,41 +1,37 @@
-"""Marian through ONNX Runtime: the translation engine, with greedy decoding written out.
+"""Marian through ONNX Runtime: the translation engine behind one verb.
 
-The loop is ours, so that serving needs neither torch nor transformers: the encoder runs once a batch, the decoder once
-a token with its keys and values fed back. Rows that have ended leave the batch at once. The search is greedy: about as
-fast as translation gets on a CPU, one candidate a sentence, and one or two BLEU below a beam of four.
+Text becomes pieces, pieces join the batch of their model (`batcher`), and what comes back becomes text; serving needs
+neither torch nor transformers. A sentence's translation does not depend on its neighbours: alone, in any batch and
+order, whoever else calls at the same time, it comes out the same.
 
-Sentences are sorted by length and grouped under `batch_tokens`, so padding is rare. A sentence's translation does not
-depend on its neighbours: the exporter's int8 scales each row by itself. For a GPU export with `--no-quantise`.
-
-Models are loaded at first use and kept; a pair without a model of its own goes through English.
+Models are loaded at first use and kept; a pair without a model of its own goes through English. For a GPU export with
+`--no-quantise`.
 """
 
-import logging
-import os
 import threading
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import onnxruntime as ort
-from numpy.typing import NDArray
+from typing import TypeVar
 
 from configs.engines import TranslationSettings
 from models.artifact import Artifact, find
 from models.errors import ArtifactMissing, UnsupportedLanguage
 from models.segment import Sentence
+from models.translation.batcher import Batcher, Job, Limits
+from models.translation.network import Network
 from models.translation.pairs import Pair, check, recipe, route
+from models.translation.search import Beam, Greedy, Rules, Search
 from models.translation.sentences import UNSPACED
 from models.translation.tokenizer import Tokenizer
 
-log = logging.getLogger(__name__)
+A = TypeVar("A")
+B = TypeVar("B")
 
-Array = NDArray[Any]
-Feed = dict[str, Array]
-"""Inputs of the decoder by name."""
+Texts = tuple[str, ...]
+"""Candidates, best first."""
 
 
 def available(settings: TranslationSettings) -> frozenset[Pair]:
@@ -66,18 +62,20 @@ class Marian:
         self.pairs = frozenset(self._artifacts)
 
     def translate(self, sentences: list[Sentence]) -> list[Sentence]:
-        """The sentences with `candidates` filled: one each, empty for empty text. Pairs may be mixed.
+        """The sentences with `candidates` filled, best first; ("",) for empty text. Pairs may be mixed.
 
         Raises UnsupportedLanguage for a code that is none of the ten, ArtifactMissing for a pair without a model.
         """
-        groups: dict[Pair, list[int]] = defaultdict(list)
-        for i, sentence in enumerate(sentences):
-            groups[sentence.source, sentence.target].append(i)
-        done = list(sentences)
-        for pair, members in groups.items():
-            for i, text in zip(members, self._along(pair, [sentences[i].text for i in members]), strict=True):
-                done[i] = replace(sentences[i], candidates=(text,))
-        return done
+        return [future.result() for future in [self.submit(sentence) for sentence in sentences]]
+
+    def submit(self, sentence: Sentence) -> "Future[Sentence]":
+        """The same for one sentence, without waiting; the errors of `translate` are raised at once."""
+        legs = [self.model(*leg) for leg in self._route(sentence.source, sentence.target)]
+        texts: Future[Texts] = Future()
+        texts.set_result((sentence.text,))
+        for model in legs:
+            texts = _then(texts, partial(_best, model))
+        return _then(texts, lambda candidates: _done(replace(sentence, candidates=candidates)))
 
     def model(self, source: str, target: str) -> "MarianModel":
         """The direct model of a pair, loaded if it was not."""
@@ -86,11 +84,6 @@ class Marian:
             if artifact.folder not in self._loaded:
                 self._loaded[artifact.folder] = MarianModel(artifact, self._settings)
             return self._loaded[artifact.folder]
-
-    def _along(self, pair: Pair, texts: list[str]) -> list[str]:
-        for leg in self._route(*pair):
-            texts = self.model(*leg).translate(texts)
-        return texts
 
     def _route(self, source: str, target: str) -> tuple[Pair, ...]:
         check(source, target)
@@ -102,37 +95,51 @@ class Marian:
 
 
 class MarianModel:
-    """One exported checkpoint: tokenizer, encoder and merged decoder."""
+    """One exported checkpoint: tokenizer, network, and the batch that all callers share."""
 
     def __init__(self, artifact: Artifact, settings: TranslationSettings) -> None:
         manifest = artifact.manifest
-        self._start, self._end, self._pad = (manifest.tokens[name] for name in ("start", "end", "pad"))
-        self._limit = min(settings.max_length, manifest.positions)
-        self._batch_tokens, self._no_repeat = settings.batch_tokens, settings.no_repeat_ngram
+        self._settings, self._limit = settings, min(settings.max_length, manifest.positions)
         self._prefix, self._gap = manifest.target_prefix, "" if manifest.target_language in UNSPACED else " "
         self.tokenizer = Tokenizer(artifact.folder)
-        self._encoder = _session(artifact.path("encoder.onnx"), settings)
-        self._decoder = _session(artifact.path("decoder.onnx"), settings)
-        self._past = [x.name for x in self._decoder.get_inputs() if x.name.startswith("past_key_values.")]
-        self._past_shape = next(x.shape for x in self._decoder.get_inputs() if x.name in self._past)
-        self._outputs = ["logits", *(name.replace("past_key_values", "present") for name in self._past)]
+        start, end, pad = (manifest.tokens[name] for name in ("start", "end", "pad"))
+        banned = tuple(ids for word in settings.bad_words for ids in self.tokenizer.spellings(word))
+        self._rules = Rules(end, pad, settings.no_repeat_ngram, banned)
+        limits = Limits(settings.beam_size, settings.cache_tokens, self._limit, settings.batch_tokens)
+        self._batcher = Batcher(Network(artifact, settings), start, limits)
 
     def translate(self, texts: Sequence[str]) -> list[str]:
-        """One translation a text; a text beyond the model's length is cut between words and joined again."""
-        rows = [(i, piece) for i, text in enumerate(texts) if text.strip() for piece in self._pieces(text)]
-        outputs = self.generate([ids for _, ids in rows])
-        spoken: list[list[str]] = [[] for _ in texts]
-        for (i, _), ids in zip(rows, outputs, strict=True):
-            spoken[i].append(self.tokenizer.decode(ids))
-        return [self._gap.join(parts) for parts in spoken]
+        """The best translation of each text; "" for empty ones."""
+        return [future.result()[0] for future in [self.submit(text) for text in texts]]
+
+    def submit(self, text: str) -> "Future[Texts]":
+        """Candidates, best first, different from each other.
+
+        A text beyond the model's length is cut between words and joined again, best with best and so on.
+        """
+        pieces = [self._batcher.submit(self._job(ids)) for ids in self._pieces(text)] if text.strip() else []
+        return _then(_all(pieces), lambda results: _done(self._joined(results)))
 
     def generate(self, rows: Sequence[list[int]]) -> list[list[int]]:
-        """Greedy target ids of each row of source ids (end included), without the start, with the end."""
-        done: list[list[int]] = [[] for _ in rows]
-        for group in _groups([len(row) for row in rows], self._batch_tokens):
-            for i, ids in zip(group, self._greedy([rows[i] for i in group]), strict=True):
-                done[i] = ids
-        return done
+        """Best target ids of each row of source ids (end included), without the start, with the end."""
+        return [future.result()[0] for future in [self._batcher.submit(self._job(row)) for row in rows]]
+
+    def _job(self, ids: list[int]) -> Job:
+        room = min(self._limit - 1, 3 * len(ids) + 16)
+        return Job(ids, self._search(room), room)
+
+    def _search(self, room: int) -> Search:
+        width = self._settings.beam_size
+        return (
+            Greedy(self._rules, room) if width == 1 else Beam(self._rules, room, width, self._settings.length_penalty)
+        )
+
+    def _joined(self, results: Sequence[list[list[int]]]) -> Texts:
+        """Candidate n of the whole is candidate n of every piece, or its last one."""
+        spoken = [[self.tokenizer.decode(ids) for ids in candidates] for candidates in results]
+        count = max((len(candidates) for candidates in spoken), default=1)
+        texts = (self._gap.join(c[min(n, len(c) - 1)] for c in spoken) for n in range(count))
+        return tuple(dict.fromkeys(texts))[: self._settings.candidates]
 
     def _pieces(self, text: str) -> list[list[int]]:
         ids = self.tokenizer.encode(text, self._prefix)
@@ -144,81 +151,49 @@ class MarianModel:
         halves = (gap.join(words[:middle]), gap.join(words[middle:]))
         return [piece for half in halves if half for piece in self._pieces(half)]
 
-    def _greedy(self, rows: list[list[int]]) -> list[list[int]]:
-        source, mask = self._padded(rows)
-        hidden = self._encoder.run(["last_hidden_state"], {"input_ids": source, "attention_mask": mask})[0]
-        feed: Feed = {"encoder_attention_mask": mask, "encoder_hidden_states": hidden, **self._empty(len(rows))}
-        feed |= {"input_ids": np.full((len(rows), 1), self._start), "use_cache_branch": np.array([False])}
-        room = np.array([min(self._limit - 1, 3 * len(row) + 16) for row in rows])
-        done: list[list[int]] = [[] for _ in rows]
-        alive = np.arange(len(rows))
-        while len(alive):
-            logits, *present = self._decoder.run(self._outputs, feed)
-            chosen = self._choose(logits[:, -1], room[alive], [done[row] for row in alive])
-            for row, token in zip(alive, chosen, strict=True):
-                done[row].append(int(token))
-            room[alive] -= 1
-            going = chosen != self._end
-            alive = alive[going]
-            self._feed_back(feed, present, chosen, going)
-        return done
 
-    def _choose(self, logits: Array, room: Array, said: list[list[int]]) -> Array:
-        """The likeliest token of each row; padding is never chosen, and the last place is the end's."""
-        logits[:, self._pad] = -np.inf
-        for line, ids in zip(logits, said, strict=True):
-            line[_repeating(ids, self._no_repeat)] = -np.inf
-        return np.where(room <= 1, self._end, logits.argmax(-1)).astype(np.int64)
-
-    def _feed_back(self, feed: Feed, present: list[Array], chosen: Array, going: Array) -> None:
-        """The next step's inputs: rows that ended are dropped; the encoder's keys come from the first step alone."""
-        first = not feed["use_cache_branch"][0]
-        fresh = {name: value for name, value in zip(self._past, present, strict=True) if first or ".decoder." in name}
-        feed |= fresh | {"input_ids": chosen[:, None], "use_cache_branch": np.array([True])}
-        if not going.all():
-            feed |= {name: value[going] for name, value in feed.items() if name != "use_cache_branch"}
-
-    def _padded(self, rows: list[list[int]]) -> tuple[Array, Array]:
-        source = np.full((len(rows), max(map(len, rows))), self._pad, np.int64)
-        for line, row in zip(source, rows, strict=True):
-            line[: len(row)] = row
-        lengths = np.array([len(row) for row in rows])
-        return source, (np.arange(source.shape[1]) < lengths[:, None]).astype(np.int64)
-
-    def _empty(self, count: int) -> Feed:
-        """Past keys and values before the first token: the merged decoder wants them, and does not look at them."""
-        _, heads, _, width = self._past_shape
-        return {name: np.zeros((count, heads, 1, width), np.float32) for name in self._past}
+def _best(model: MarianModel, texts: Texts) -> "Future[Texts]":
+    return model.submit(texts[0])
 
 
-def _repeating(said: list[int], size: int) -> list[int]:
-    """Tokens that would complete an n-gram of `size` that was said before; none for size 0."""
-    tail = said[len(said) - size + 1 :]
-    return [said[i + size - 1] for i in range(len(said) - size + 1) if size and said[i : i + size - 1] == tail]
+def _done(value: A) -> "Future[A]":
+    future: Future[A] = Future()
+    future.set_result(value)
+    return future
 
 
-def _groups(lengths: list[int], budget: int) -> Iterator[list[int]]:
-    """Indices in batches of like length; rows × longest stays under `budget` tokens, at least one row a batch."""
-    group: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if group and (len(group) + 1) * lengths[i] > budget:
-            yield group
-            group = []
-        group.append(i)
-    if group:
-        yield group
+def _then(first: "Future[A]", then: "Callable[[A], Future[B]]") -> "Future[B]":
+    """What `then` makes of the result of `first`; an error on the way is the result's error."""
+    last: Future[B] = Future()
+    last.set_running_or_notify_cancel()
+
+    def pass_on(future: "Future[B]") -> None:
+        _settle(last, future.result)
+
+    def follow(future: "Future[A]") -> None:
+        try:
+            then(future.result()).add_done_callback(pass_on)
+        except BaseException as error:
+            last.set_exception(error)
+
+    first.add_done_callback(follow)
+    return last
 
 
-def _session(path: Path, settings: TranslationSettings) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = settings.threads or os.cpu_count() or 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # idle threads that spin would steal the processor from the engines beside this one
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    cuda = settings.device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
-    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
-    session = ort.InferenceSession(str(path), options, providers=providers)
-    if settings.device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
-        log.warning("CUDA was asked for and is not there: %s runs on the CPU", path.name)
-    return session
+def _settle(future: "Future[B]", result: "Callable[[], B]") -> None:
+    try:
+        future.set_result(result())
+    except BaseException as error:
+        future.set_exception(error)
+
+
+def _all(futures: "Sequence[Future[A]]") -> "Future[list[A]]":
+    """All results, in order."""
+    gathered: Future[list[A]] = _done([])
+    for future in futures:
+        gathered = _then(gathered, partial(_append, future))
+    return gathered
+
+
+def _append(future: "Future[A]", results: list[A]) -> "Future[list[A]]":
+    return _then(future, lambda result: _done([*results, result]))

@@ -20,8 +20,8 @@ class Tokenizer:
         self._target = SentencePieceProcessor(model_file=str(folder / "target.spm"))
         self._ids: dict[str, int] = json.loads((folder / "vocab.json").read_text("utf-8"))
         separate = folder / "target_vocab.json"
-        target_ids = json.loads(separate.read_text("utf-8")) if separate.is_file() else self._ids
-        self._pieces: dict[int, str] = {i: piece for piece, i in target_ids.items()}
+        self._target_ids = json.loads(separate.read_text("utf-8")) if separate.is_file() else self._ids
+        self._pieces: dict[int, str] = {i: piece for piece, i in self._target_ids.items()}
         self._specials = {END, UNKNOWN, PAD}
         self.end, self.unknown = self._ids[END], self._ids[UNKNOWN]
 
@@ -34,6 +34,13 @@ class Tokenizer:
         pieces = self._source.encode(text, out_type=str)
         known = (self._ids.get(piece, self.unknown) for piece in ([prefix] if prefix else []) + pieces)
         return [*known, self.end]
+
+    def spellings(self, words: str) -> list[tuple[int, ...]]:
+        """Target ids of `words` at the start of a word, as given and with a capital; none if a piece is unknown."""
+        forms = dict.fromkeys((words, words[:1].upper() + words[1:]))
+        cut = (self._target.encode(form, out_type=str) for form in forms)
+        rows = (tuple(self._target_ids.get(piece, self.unknown) for piece in pieces) for pieces in cut)
+        return [row for row in rows if row and self.unknown not in row]
 
     def decode(self, ids: list[int]) -> str:
         """The text of target ids; end, unknown, padding and `>>xxx<<` are left out."""

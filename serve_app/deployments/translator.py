@@ -1,7 +1,13 @@
-"""Translator: a thin shell around one translation engine; sentences of all running jobs share its batches."""
+"""Translator: a thin shell around one translation engine.
+
+Sentences of all running jobs go in one by one, as they come; the engine itself lets them join its running batch and
+leave it, so a call waits for its own sentence only. A waiting call holds a thread, which costs next to nothing.
+"""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from ray import serve
 
@@ -11,6 +17,9 @@ from models.registry import load
 from models.segment import Sentence
 from serve_app.deployments.batch import one_by_one
 
+WAITING = 512
+"""Calls that wait at the same time; at least the deployment's max_ongoing_requests."""
+
 
 @serve.deployment
 class Translator:
@@ -18,15 +27,15 @@ class Translator:
 
     def __init__(self, settings: TranslationSettings) -> None:
         self._engine = load("translation", settings.engine, settings)
+        self._threads = ThreadPoolExecutor(WAITING, thread_name_prefix="waiting")
         golden.translate(self._engine, settings)
 
-    def reconfigure(self, user_config: dict[str, Any]) -> None:
-        self.translate.set_max_batch_size(user_config["max_batch_size"])
-        self.translate.set_batch_wait_timeout_s(user_config["batch_wait_timeout_s"])
-
-    @serve.batch
-    async def translate(self, sentences: list[Sentence]) -> list[Sentence | Exception]:
-        return await asyncio.to_thread(one_by_one, self._engine.translate, sentences, "translation")
+    async def translate(self, sentence: Sentence) -> Sentence | Exception:
+        ask: Callable[[], list[Sentence | Exception]] = partial(
+            one_by_one, self._engine.translate, [sentence], "translation"
+        )
+        [answer] = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        return answer
 
     async def pairs(self) -> frozenset[tuple[str, str]]:
         pairs: frozenset[tuple[str, str]] = self._engine.pairs

@@ -7,10 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch")
-pytest.importorskip("optimum.onnxruntime")
-pytest.importorskip("matplotlib")
-
 from export.bench.checkpoint import END, SIZES, counter, write
 from export.bench.engines import CTRANSLATE2, OURS, TORCH, Choice, Window
 from export.bench.memory import weigh

@@ -17,10 +17,10 @@ from models.artifact import MANIFEST
 from models.errors import ArtifactMissing, UnsupportedLanguage
 from models.registry import load
 from models.segment import Sentence
-from models.translation.marian import Marian, _groups, _repeating, available
+from models.translation.marian import Marian, available
 
 DEMO = Path(__file__).parents[2] / "models" / "demo" / "en-es"
-SETTINGS = TranslationSettings(artifacts=(str(DEMO),), device="cpu")
+SETTINGS = TranslationSettings(artifacts=(str(DEMO),), device="cpu", beam_size=1)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_sentences_come_back_whole_and_in_order(marian: Marian) -> None:
 
 def test_the_golden_sentences_and_checksums_hold() -> None:
     verdict = verify(DEMO)
-    assert verdict.files == 5
+    assert verdict.files == 7
     assert verdict.golden >= verdict.asked / 2 > 0
 
 
@@ -109,23 +109,9 @@ def test_a_repeated_ngram_can_be_forbidden() -> None:
     assert len(set(tight)) == len(tight)
 
 
-def test_repeating_tokens() -> None:
-    assert _repeating([1, 2, 3, 1, 2], 3) == [3]
-    assert _repeating([1, 2, 1], 2) == [2]
-    assert _repeating([1, 2], 3) == _repeating([], 2) == _repeating([1, 1, 1], 0) == []
-
-
-def test_groups_keep_to_the_budget_and_lose_nobody() -> None:
-    lengths = [5, 90, 7, 6, 5, 40]
-    groups = list(_groups(lengths, 30))
-    assert sorted(i for group in groups for i in group) == list(range(6))
-    assert groups == [[0, 4, 3, 2], [5], [1]]
-    assert list(_groups([], 30)) == []
-
-
 def test_pairs_are_read_from_manifests_without_weights(tmp_path: Path) -> None:
     copy(tmp_path / "romance", source_languages=["es", "fr"], target_language="en")
-    for graph in ("encoder.onnx", "decoder.onnx"):
+    for graph in ("embedding.onnx", "encoder.onnx", "decoder.onnx", "projection.onnx"):
         path = tmp_path / "romance" / graph
         path.write_bytes(bytes(path.stat().st_size))
     settings = SETTINGS.model_copy(update={"artifacts": (str(DEMO), f"{tmp_path}/*")})
@@ -182,3 +168,62 @@ def test_a_sentence_does_not_know_its_neighbours(marian: Marian) -> None:
     assert say(marian, *texts) == alone
     assert say(marian, *reversed(texts)) == alone[::-1]
     assert say(marian, *texts[::2]) == alone[::2]
+
+
+def test_joining_and_leaving_in_mid_flight_changes_nothing(marian: Marian) -> None:
+    """Many callers at once, each with its own sentences, on a budget that a few sentences fill."""
+    texts = [*PROBES["en"], "The king is old.", "The river comes from the mountains.", "The price is 250 euros."]
+    alone = {text: say(marian, text) for text in texts}
+    tight = Marian(SETTINGS.model_copy(update={"cache_tokens": 300, "batch_tokens": 64}))
+    with ThreadPoolExecutor(12) as pool:
+        done = [(text, pool.submit(say, tight, text)) for text in texts * 4]
+        assert all(future.result() == alone[text] for text, future in done)
+
+
+def test_beams_give_candidates_best_first_and_do_not_know_their_neighbours() -> None:
+    wide = Marian(SETTINGS.model_copy(update={"beam_size": 4, "candidates": 3}))
+    sentences = [Sentence(text, "en", "es") for text in PROBES["en"]]
+    together = wide.translate(sentences)
+    assert together == [wide.translate([sentence])[0] for sentence in sentences]
+    for sentence in together:
+        assert 1 < len(sentence.candidates) <= 3
+        assert len(set(sentence.candidates)) == len(sentence.candidates)
+
+
+def test_a_long_text_in_pieces_has_candidates_too() -> None:
+    wide = Marian(SETTINGS.model_copy(update={"beam_size": 2, "max_length": 24}))
+    (done,) = wide.translate([Sentence(" ".join(["The king is old."] * 12), "en", "es")])
+    assert len(done.candidates) == 2
+    assert all(text.count("rey") >= 8 for text in done.candidates)
+
+
+def test_bad_words_are_not_said() -> None:
+    text = "The castle stands on a hill."
+    free = say(Marian(SETTINGS), text)[0]
+    strict = say(Marian(SETTINGS.model_copy(update={"bad_words": ("castillo",)})), text)[0]
+    assert "castillo" in free
+    assert "castillo" not in strict
+
+
+def test_futures_are_there_before_the_words(marian: Marian) -> None:
+    future = marian.submit(Sentence("We need water.", "en", "es"))
+    assert "agua" in future.result(30).candidates[0]
+    with pytest.raises(ArtifactMissing):
+        marian.submit(Sentence("We need water.", "en", "de"))
+
+
+def test_memory_follows_the_tokens_that_are_alive(marian: Marian) -> None:
+    rows = marian.model("en", "es")._batcher._network.rows(64, 256)
+    resident = _resident_kb()
+    for row in range(64):
+        rows._said.array[:, row] = 1.0
+    grown = _resident_kb() - resident
+    for row in range(64):
+        rows.leave(row)
+    assert grown > 30_000
+    assert _resident_kb() - resident < grown / 4
+
+
+def _resident_kb() -> int:
+    status = Path("/proc/self/status").read_text("ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-pytest.importorskip("torch")
-
 from configs.engines import TranslationSettings
 from export.__main__ import app
 from export.logits import first_logits

@@ -1,0 +1,173 @@
+"""Continuous batching: sentences join the running batch between two steps, and leave it when they end.
+
+One thread a model turns the crank, from the first sentence until nothing is left to do; then it ends, and its buffers
+with it. Sentences join in the order of arrival as long as what they may need at most, source and target tokens of all
+their rows, fits the budget. One that does not fit yet lets smaller ones pass, but not for more than `PATIENCE` steps.
+So a long sentence costs its neighbours nothing but its share of each step, and a short one never waits for it.
+
+Sentences of one length are encoded together, others apart: nothing is padded, so what a sentence becomes does not
+depend on its company. The last sentence takes the rows of one that ends, so the live rows stay the first ones.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from models.translation.network import Network
+from models.translation.search import Search
+
+PATIENCE = 64
+"""Steps for which a sentence lets others pass."""
+
+SMALLEST = 32
+"""Tokens of cache a row is given at least: bounds the number of rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`width`: rows a sentence. `budget`: tokens of cache. `places`: longest source or target. `chunk`: source tokens
+    that are encoded between two steps."""
+
+    width: int
+    budget: int
+    places: int
+    chunk: int
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One sentence: its source ids, how to search, and most target tokens."""
+
+    source: list[int]
+    search: Search
+    room: int
+    future: "Future[list[list[int]]]" = field(default_factory=Future)
+    feed: list[int] = field(default_factory=list)  # the tokens that its rows say next
+    passed: int = 0
+
+    def tokens(self, width: int) -> int:
+        """Places in the cache that it may need at most."""
+        return width * max(SMALLEST, len(self.source) + self.room)
+
+
+class Batcher:
+    """Runs the sentences of all callers through one network. Safe to call from several threads."""
+
+    def __init__(self, network: Network, start: int, limits: Limits) -> None:
+        self._network, self._start, self._limits = network, start, limits
+        self._waiting: list[Job] = []
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, job: Job) -> "Future[list[list[int]]]":
+        """Queues a sentence; the future gives its target ids, best first."""
+        with self._lock:
+            self._waiting.append(job)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="translation", daemon=True)
+                self._thread.start()
+        return job.future
+
+    def _work(self) -> None:
+        live: Live | None = None
+        try:
+            live = Live(self._network, self._start, self._limits)
+            while self._goes_on(live):
+                live.arriving += self._joining(live)
+                live.join()
+                live.step()
+        except BaseException as error:
+            self._fail(live, error)
+
+    def _goes_on(self, live: "Live") -> bool:
+        """False, once and for all, when nothing runs and nothing waits: the next sentence starts a new thread."""
+        with self._lock:
+            if live.jobs or self._waiting:
+                return True
+            self._thread = None
+            return False
+
+    def _joining(self, live: "Live") -> list[Job]:
+        """Takes from the queue what fits."""
+        with self._lock:
+            joining = list(self._fitting(live))
+            self._waiting = [job for job in self._waiting if job not in joining]
+        return [job for job in joining if job.future.set_running_or_notify_cancel()]
+
+    def _fitting(self, live: "Live") -> Iterator[Job]:
+        width, alone = self._limits.width, not live.jobs
+        room = self._limits.budget - sum(job.tokens(width) for job in live.jobs)
+        chunk = self._limits.chunk
+        for job in self._waiting:
+            if alone or (job.tokens(width) <= room and len(job.source) <= chunk):
+                alone, room, chunk = False, room - job.tokens(width), chunk - len(job.source)
+                yield job
+            else:
+                job.passed += 1
+                if job.passed > PATIENCE:
+                    return
+
+    def _fail(self, live: "Live | None", error: BaseException) -> None:
+        """Whoever waits hears of it; the next sentence starts afresh."""
+        with self._lock:
+            self._thread = None
+            waiting, self._waiting = self._waiting, []
+        running = [*live.jobs, *live.arriving] if live else []
+        for job in (*running, *(job for job in waiting if job.future.set_running_or_notify_cancel())):
+            if not job.future.done():
+                job.future.set_exception(error)
+
+
+class Live:
+    """The running sentences: job i has the rows from i × width on. `arriving` have been taken, and not yet encoded."""
+
+    def __init__(self, network: Network, start: int, limits: Limits) -> None:
+        self._network, self._start, self._width = network, start, limits.width
+        self._rows = network.rows(max(limits.budget // SMALLEST, limits.width), limits.places)
+        self.jobs: list[Job] = []
+        self.arriving: list[Job] = []
+
+    def join(self) -> None:
+        """Encodes those who arrive, in groups of one length, and gives them rows."""
+        self.arriving.sort(key=lambda job: len(job.source))
+        for _, group in groupby(list(self.arriving), key=lambda job: len(job.source)):
+            jobs = list(group)
+            for job, memory in zip(jobs, self._network.remember([job.source for job in jobs]), strict=True):
+                for row in self._rows_of(len(self.jobs)):
+                    self._rows.join(row, memory)
+                job.feed = [self._start] * self._width
+                self.jobs.append(job)
+        self.arriving.clear()
+
+    def step(self) -> None:
+        """One token for every row; sentences that are done leave, and their futures know."""
+        if not self.jobs:
+            return
+        tokens = [token for job in self.jobs for token in job.feed]
+        scores, scales = self._rows.step(len(tokens), tokens)
+        done = []
+        for i, job in enumerate(self.jobs):
+            rows = self._rows_of(i)
+            chosen = job.search.advance(scores[rows.start : rows.stop], scales[rows.start : rows.stop])
+            job.feed = [token for _, token in chosen]
+            if chosen:
+                self._rows.follow(rows.start, [parent for parent, _ in chosen])
+            else:
+                done.append(i)
+        self._remove(done)
+
+    def _remove(self, done: Sequence[int]) -> None:
+        for i in reversed(done):
+            job, last = self.jobs[i], self.jobs.pop()
+            if last is not job:
+                self.jobs[i] = last
+                for target, source in zip(self._rows_of(i), self._rows_of(len(self.jobs)), strict=True):
+                    self._rows.move(source, target)
+            for row in self._rows_of(len(self.jobs)):
+                self._rows.leave(row)
+            job.future.set_result(job.search.best())
+
+    def _rows_of(self, i: int) -> range:
+        return range(i * self._width, (i + 1) * self._width)

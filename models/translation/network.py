@@ -1,0 +1,195 @@
+"""The exported graphs of one model, and the rows of a running batch with their caches.
+
+A row is one hypothesis of one sentence. Live rows are the first ones of every buffer, so that a step binds a prefix of
+each and copies nothing: the decoder writes its keys and values where they stay. Rows stand at different tokens and look
+at sentences of different lengths; nothing is padded, and no row's result depends on another row.
+
+The buffers have room for `rows` sentences of full length, in address space alone: they are anonymous memory that the
+system fills page by page as rows grow, and `leave` gives the pages of a row back. So memory follows the tokens that are
+alive. On CUDA the caches stay in the host's memory, because the fp32 attention over caches exists for CPUs only.
+"""
+
+import logging
+import math
+import mmap
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from configs.engines import TranslationSettings
+from models.artifact import Artifact
+
+log = logging.getLogger(__name__)
+
+Array = NDArray[Any]
+
+ALIGNED = 64
+"""Places of a cache row are a multiple of it, so that rows begin at a page."""
+
+
+class Network:
+    """The graphs. `layers`, `heads` and `size` (width of a head) are the decoder's; `words` the vocabulary's."""
+
+    def __init__(self, artifact: Artifact, settings: TranslationSettings) -> None:
+        graphs = ("embedding", "encoder", "decoder", "projection")
+        self._source, self.encoder, self.decoder, self.projection = (
+            _session(artifact.path(f"{graph}.onnx"), settings) for graph in graphs
+        )
+        separate = "target_embedding.onnx"
+        own = separate in artifact.manifest.files
+        self.embedding = _session(artifact.path(separate), settings) if own else self._source
+        caches = [x for x in self.decoder.get_inputs() if x.name.startswith("self_keys_")]
+        self.layers, self.heads, self.size = len(caches), caches[0].shape[1], caches[0].shape[3]
+        self.words: int = self.projection.get_outputs()[0].shape[2]
+        self.scaled = len(self.projection.get_outputs()) == 2
+
+    def remember(self, rows: Sequence[list[int]]) -> Array:
+        """Keys and values of sentences of one length, as (rows, 2 × layers, heads, tokens, size)."""
+        ids = np.array(rows, np.int64)
+        places = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+        (vectors,) = self._source.run(None, {"ids": ids, "positions": places})
+        (memory,) = self.encoder.run(None, {"vectors": vectors})
+        split: Array = memory.reshape(*ids.shape, 2 * self.layers, self.heads, self.size)
+        return split.transpose(0, 2, 3, 1, 4)
+
+    def rows(self, capacity: int, places: int) -> "Rows":
+        """Buffers for up to `capacity` rows of up to `places` tokens, source and target each."""
+        return Rows(self, capacity, places)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """What a step with a certain number of rows runs; buffers are bound once."""
+
+    embedding: Any
+    decoder: Any
+    projection: Any
+
+
+class Rows:
+    """The rows of a running batch. A row's tokens are counted from its `join` on."""
+
+    def __init__(self, network: Network, capacity: int, places: int) -> None:
+        self._network = network
+        places = math.ceil(places / ALIGNED) * ALIGNED
+        shape = (2 * network.layers, capacity, network.heads, places, network.size)
+        self._said, self._memory = _Paged(shape), _Paged(shape)
+        width = network.heads * network.size
+        self._tokens, self._positions = np.zeros((2, capacity, 1), np.int64)
+        self._vectors, self._states = np.zeros((2, capacity, 1, width), np.float32)
+        self._self_last, self._memory_last = np.zeros((2, capacity), np.int32)
+        self._self_bound, self._memory_bound = np.zeros((), np.int32), np.zeros((), np.int32)
+        self._scores = np.empty((capacity, 1, network.words), np.float32)
+        self._scales = np.ones((capacity, 1, 1), np.float32)
+        self._bound: dict[int, _Bound] = {}
+
+    def join(self, row: int, memory: Array) -> None:
+        """Row `row` begins a sentence: its memory is (2 × layers, heads, tokens, size)."""
+        tokens = memory.shape[2]
+        self._memory.array[:, row, :, :tokens] = memory
+        self._memory_last[row], self._positions[row] = tokens - 1, 0
+
+    def step(self, count: int, tokens: Sequence[int]) -> tuple[Array, Array]:
+        """One token further for the first `count` rows, fed with `tokens`: scores (count, words), scales (count,).
+
+        Their product are the logits. Both are overwritten by the next step.
+        """
+        self._tokens[:count, 0] = tokens
+        self._self_last[:count] = self._positions[:count, 0]
+        self._self_bound[...] = self._self_last[:count].max() + 1
+        self._memory_bound[...] = self._memory_last[:count].max() + 1
+        bound = self._bound.get(count) or self._bound.setdefault(count, self._bind(count))
+        self._network.embedding.run_with_iobinding(bound.embedding)
+        self._network.decoder.run_with_iobinding(bound.decoder)
+        self._network.projection.run_with_iobinding(bound.projection)
+        self._positions[:count] += 1
+        return self._scores[:count, 0], self._scales[:count, 0, 0]
+
+    def follow(self, first: int, parents: Sequence[int]) -> None:
+        """Rows `first`, `first + 1`, … continue what the rows `first + parents[0]`, … have said so far."""
+        moved = [(first + i, first + parent) for i, parent in enumerate(parents) if i != parent]
+        if moved:
+            into, out_of = (list(rows) for rows in zip(*moved, strict=True))
+            said = int(self._positions[first, 0])
+            self._said.array[:, into, :, :said] = self._said.array[:, out_of, :, :said]
+
+    def move(self, source: int, target: int) -> None:
+        """Row `target` takes over everything of row `source`."""
+        said, tokens = int(self._positions[source, 0]), int(self._memory_last[source]) + 1
+        self._said.array[:, target, :, :said] = self._said.array[:, source, :, :said]
+        self._memory.array[:, target, :, :tokens] = self._memory.array[:, source, :, :tokens]
+        self._positions[target], self._memory_last[target] = said, tokens - 1
+
+    def leave(self, row: int) -> None:
+        """Gives the memory of a row back to the system."""
+        self._said.forget(row)
+        self._memory.forget(row)
+
+    def _bind(self, count: int) -> _Bound:
+        network = self._network
+        decoder = {"vectors": self._vectors[:count]}
+        decoder |= {"self_last": self._self_last[:count], "memory_last": self._memory_last[:count]}
+        decoder |= {"self_bound": self._self_bound, "memory_bound": self._memory_bound}
+        caches = {
+            f"{kind}_{part}_{i}": cache.array[2 * i + j, :count]
+            for kind, cache in (("self", self._said), ("memory", self._memory))
+            for i in range(network.layers)
+            for j, part in enumerate(("keys", "values"))
+        }
+        written = {f"new_{name}": cache for name, cache in caches.items()}
+        scores = {"scores": self._scores[:count]} | ({"scales": self._scales[:count]} if network.scaled else {})
+        ids = {"ids": self._tokens[:count], "positions": self._positions[:count]}
+        return _Bound(
+            _binding(network.embedding, ids, {"vectors": self._vectors[:count]}),
+            _binding(network.decoder, decoder | caches, written | {"states": self._states[:count]}),
+            _binding(network.projection, {"states": self._states[:count]}, scores),
+        )
+
+
+class _Paged:
+    """A float32 array whose pages exist from their first use on. Axis 1 counts rows."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._pages = mmap.mmap(-1, 4 * math.prod(shape))
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):
+            self._pages.madvise(mmap.MADV_NOHUGEPAGE)
+        self.array: Array = np.frombuffer(self._pages, np.float32).reshape(shape)
+
+    def forget(self, row: int) -> None:
+        layers, rows, *inner = self.array.shape
+        size = 4 * math.prod(inner)
+        if size % mmap.PAGESIZE == 0 and hasattr(mmap, "MADV_DONTNEED"):
+            for layer in range(layers):
+                self._pages.madvise(mmap.MADV_DONTNEED, (layer * rows + row) * size, size)
+
+
+def _binding(session: Any, inputs: dict[str, Array], outputs: dict[str, Array]) -> Any:
+    binding = session.io_binding()
+    for name, array in inputs.items():
+        binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+    for name, array in outputs.items():
+        binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+    return binding
+
+
+def _session(path: Path, settings: TranslationSettings) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = settings.threads or os.cpu_count() or 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # idle threads that spin would steal the processor from the engines beside this one
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    cuda = settings.device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+    # the fused node takes five times as long as the sum and the norm apart
+    apart = ["SkipLayerNormFusion"]
+    session = ort.InferenceSession(str(path), options, providers=providers, disabled_optimizers=apart)
+    if settings.device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        log.warning("CUDA was asked for and is not there: %s runs on the CPU", path.name)
+    return session
