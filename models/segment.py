@@ -74,11 +74,21 @@ class Transcript:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another translation of a segment: an estimate of its speaking time in seconds, and its score as in Segment."""
+
+    text: str
+    seconds: float
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """One sentence on its way through the rooms. Each room returns `replace(segment, …)`.
 
     Every optional field has one writer: recognize writes text, words and confidence; translate writes
-    translation, condensed and flags; speak writes speech, spoken and voice; sync writes place, tempo and dub.
+    translation, score, alternatives, condensed and flags; speak writes speech, spoken and voice; sync writes place,
+    tempo and dub.
     `start` and `end` are never edited after birth.
     """
 
@@ -89,6 +99,8 @@ class Segment:
     words: tuple[Word, ...] = ()
     confidence: float | None = None  # mean word probability, 0–1
     translation: str | None = None
+    score: float | None = None  # of the translation: mean log probability of its tokens; None: the engine gives none
+    alternatives: tuple[Alternative, ...] = ()  # other translations, best first, without the chosen one
     condensed: bool = False  # a shorter candidate was chosen to fit the slot
     flags: tuple[str, ...] = ()  # quality checks that the final translation still fails
     speech: str | None = None  # path of the spoken clip (WAV); None: no engine could speak it
@@ -105,12 +117,16 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Text to translate. The engine returns it with `candidates`, best first, never empty."""
+    """Text to translate. The engine returns it with `candidates`, best first, never empty.
+
+    `scores` are the candidates' log probabilities per token, in their order; empty from an engine that gives none.
+    """
 
     text: str
     source: str
     target: str
     candidates: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +158,13 @@ def to_json(segments: Iterable[Segment]) -> list[dict[str, Any]]:
 
 def segments_from_json(rows: Iterable[dict[str, Any]]) -> list[Segment]:
     """Inverse of `to_json`; raises TypeError or KeyError on rows of another shape."""
-    return [
-        Segment(**{**row, "words": tuple(Word(**word) for word in row["words"]), "flags": tuple(row["flags"])})
-        for row in rows
-    ]
+    return [Segment(**{**row, **_tuples(row)}) for row in rows]
+
+
+def _tuples(row: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a row that JSON knows as lists."""
+    return {
+        "words": tuple(Word(**word) for word in row["words"]),
+        "alternatives": tuple(Alternative(**other) for other in row["alternatives"]),
+        "flags": tuple(row["flags"]),
+    }

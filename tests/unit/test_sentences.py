@@ -42,7 +42,7 @@ def test_clauses_are_cut_where_both_sides_have_substance() -> None:
 
 def test_addresses_are_cut_out_without_the_punctuation_behind_them() -> None:
     assert around("See https://a.org/x?y=1, or write to jo.do@mail.example.org.") == [
-        "See", "https://a.org/x?y=1", ", or write to", "jo.do@mail.example.org", ".",
+        "See", "https://a.org/x?y=1", ",", "or write to", "jo.do@mail.example.org", ".",
     ]  # fmt: skip
 
 
