@@ -1,11 +1,13 @@
 """A model artifact: a folder with weights and a `manifest.json` that says what they are.
 
-The manifest names the origin (model and revision), how the weights were quantised, which languages they serve, under
-which licence, how they scored, and the size and SHA-256 of every file. Loading compares names and sizes only, which
+The manifest names the origin (model and revision), the tools that made it, how the weights were quantised, which
+languages they serve, under which licence, how they scored, and the size and SHA-256 of every file. Fields that came
+later have defaults, so that an older manifest stays readable. Loading compares names and sizes only, which
 costs microseconds and catches half-copied folders; a flipped byte is found by `python -m export verify`, which hashes.
 """
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
@@ -19,10 +21,23 @@ EXAMPLE = "python -m export translation Helsinki-NLP/opus-mt-en-de --out models/
 """The command that a message shows when the manifest itself cannot say how it was made."""
 
 
+EXPORTERS = {"asr": "whisper"}
+"""Kind of artifact → the command that makes it, where the two are called differently."""
+
+
 class File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Verdict(BaseModel):
+    """What a comparison with the checkpoint came to, and by which measure."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    passed: bool
+    missed: tuple[str, ...] = Field((), description="thresholds that were missed, in words")
+    thresholds: dict[str, float] = Field(description="figure → the value that it had to reach, or not to exceed")
 
 
 class Manifest(BaseModel):
@@ -32,7 +47,9 @@ class Manifest(BaseModel):
     kind: str
     source: str = Field(description="hub name or folder name of the checkpoint")
     revision: str
-    quantisation: str = Field(description="int8-rows, none, …")
+    quantisation: str = Field(description="int8-rows, none, or CTranslate2's name")
+    opset: int = Field(0, ge=0, description="of the ONNX graphs; 0 where it is not known or there are none")
+    tools: dict[str, str] = Field(default_factory=dict, description="tool → the version that made this")
     source_languages: tuple[str, ...] = ()
     target_language: str = ""
     target_prefix: str = ""
@@ -42,7 +59,8 @@ class Manifest(BaseModel):
     positions: int = Field(512, ge=8, description="the longest sequence the model was built for, in tokens")
     parity: str = Field("", description="agreement with the checkpoint, measured at export")
     scores: dict[str, dict[str, float]] = Field(default_factory=dict, description="test set → metric → value")
-    golden: tuple[tuple[str, str], ...] = Field((), description="(text, its translation by these weights)")
+    verdict: Verdict | None = Field(None, description="of the last comparison with the checkpoint")
+    golden: tuple[tuple[str, str], ...] = Field((), description="(text or recording, what these weights make of it)")
     files: dict[str, File]
 
     @property
@@ -52,8 +70,16 @@ class Manifest(BaseModel):
     @property
     def command(self) -> str:
         """The shell command that makes this artifact again."""
-        out = "-".join((*self.source_languages, self.target_language)).strip("-") or "model"
-        return f"python -m export {self.kind} {self.source} --out models/local/{out}"
+        out = "-".join((*self.source_languages, self.target_language)).strip("-") or Path(self.source).name
+        words = ["python", "-m", "export", EXPORTERS.get(self.kind, self.kind), *self._options, self.source]
+        return shlex.join([*words, "--out", f"models/local/{out}"])
+
+    @property
+    def _options(self) -> list[str]:
+        if self.kind == "asr":
+            return ["--quantisation", self.quantisation]
+        exact = ["--no-quantise"] if self.quantisation == "none" else []
+        return [*exact, *(["--prefix", self.target_prefix] if self.target_prefix else [])]
 
 
 @dataclass(frozen=True, slots=True)
