@@ -56,6 +56,12 @@ class TranslationSettings(Settings):
     cache_tokens: int = Field(
         4096, ge=64, description="tokens that a model's running sentences may hold; 24 kB each at opus-mt size"
     )
+    preload: tuple[str, ...] = Field(
+        ("*",), description="pairs that are loaded and tried before the service is ready: en-es, en-*, * for all"
+    )
+    memory_mb: int = Field(
+        2048, ge=0, description="for all models of a replica; above it the one used longest ago goes; 0: no limit"
+    )
 
 
 class TtsSettings(Settings):

@@ -6,6 +6,7 @@ words spread over the loud parts; a translation is the text with its language in
 text would take to say. So times, lengths and orders are real and testable, and the content is worthless.
 """
 
+from concurrent.futures import Future
 from itertools import permutations
 
 import numpy as np
@@ -112,10 +113,18 @@ class EchoTranslator:
     def __init__(self, settings: TranslationSettings) -> None:
         self.pairs = available(settings)
 
+    def preload(self) -> None:
+        """Nothing is to be loaded."""
+
     def translate(self, sentences: list[Sentence]) -> list[Sentence]:
         return [
             Sentence(one.text, one.source, one.target, candidates=(f"[{one.target}] {one.text}",)) for one in sentences
         ]
+
+    def submit(self, sentence: Sentence, caller: str = "") -> "Future[Sentence]":  # noqa: ARG002
+        future: Future[Sentence] = Future()
+        future.set_result(self.translate([sentence])[0])
+        return future
 
 
 class EchoTts:

@@ -2,24 +2,23 @@
 
 A model file can be whole and still answer nothing: the wrong library for the device, a half-converted checkpoint, a
 voice without data. So every start asks a question with a known answer. `golden.flac` is 2.6 s of English, spoken by the
-Piper voice en_US-joe; translations come from the manifest of each artifact. Echo engines must only answer something.
+Piper voice en_US-joe. Echo engines must only answer something. What a translation model must say is in its manifest,
+and its own engine asks, whenever it loads one.
 
 It does not know: voices beyond the first of each speech engine (to load them all would cost 80 MB each), and whether
 an online voice is there, since a service must be able to start without a network.
 """
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 
-from configs.engines import AsrSettings, TranslationSettings
-from models.artifact import Artifact, find
+from configs.engines import AsrSettings
 from models.errors import ArtifactMissing
-from models.segment import RECOGNITION_RATE, Clip, Sentence, Utterance
+from models.segment import RECOGNITION_RATE, Clip, Utterance
 from models.tts.fallback import FallbackTts, reason
 
 log = logging.getLogger(__name__)
@@ -59,31 +58,6 @@ def recognize(asr: Any, settings: AsrSettings) -> None:
     said = words(" ".join(word.text for word in transcript.words))
     right = bool(said) if settings.engine == "echo" else len(WORDS & said) >= ENOUGH * len(WORDS)
     check("speech recogniser", right, f"of {sorted(WORDS)} it understood {sorted(WORDS & said)}")
-
-
-def translate(translator: Any, settings: TranslationSettings) -> None:
-    """Asks the first golden sentence of each artifact that has one, and that translates the pair of that sentence."""
-    if settings.engine == "echo":
-        return
-    for artifact, (source, target) in questions(find(settings.artifacts, kind="translation")):
-        for text, expected in artifact.manifest.golden[:1]:
-            [answer] = translator.translate([Sentence(text, source, target)])
-            found = words(expected) & words(answer.candidates[0])
-            check(
-                f"model {artifact.folder.name}",
-                len(found) >= ENOUGH * len(words(expected)),
-                f"it said {answer.candidates[0]!r}",
-            )
-
-
-def questions(artifacts: list[Artifact]) -> Iterator[tuple[Artifact, tuple[str, str]]]:
-    """Artifacts with the (source, target) of their golden sentences, where no earlier artifact serves that pair."""
-    taken: set[tuple[str, str]] = set()
-    for artifact in artifacts:
-        pair = (artifact.manifest.source_languages[0], artifact.manifest.target_language)
-        if pair not in taken:
-            yield artifact, pair
-        taken |= artifact.manifest.pairs
 
 
 def speak(tts: FallbackTts) -> None:

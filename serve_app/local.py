@@ -13,6 +13,7 @@ from rich.console import Console
 from configs.app import AppSettings
 from configs.engines import EngineSettings
 from models.registry import load
+from models.segment import Sentence
 from serve_app.jobs.job import Request
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
@@ -41,10 +42,15 @@ def models(settings: EngineSettings) -> Models:
     """Loads one engine per shelf and returns the seam that the pipeline works through."""
     recognizer = load("asr", settings.asr.engine, settings.asr)
     translator = load("translation", settings.translation.engine, settings.translation)
+
+    async def translate(sentence: Sentence) -> Sentence:
+        answer: Sentence = await asyncio.wrap_future(translator.submit(sentence))
+        return answer
+
     return Models(
         detect=in_thread(load("vad", settings.vad.engine, settings.vad).detect),
         recognize=in_thread(recognizer.recognize),
-        translate=in_thread(translator.translate),
+        translate=translate,
         speak=in_thread(load("tts", "fallback", settings.tts).speak, at_once=settings.tts.at_once),
         hears=recognizer.languages,
         pairs=translator.pairs,

@@ -1,5 +1,6 @@
 """The translation shelf: the same thing in another language."""
 
+from concurrent.futures import Future
 from typing import Protocol
 
 from models.segment import Sentence
@@ -14,4 +15,12 @@ class Translator(Protocol):
 
         Raises ArtifactMissing, with the command that makes it, for a pair without a model.
         """
+        ...
+
+    def submit(self, sentence: Sentence, caller: str = "") -> "Future[Sentence]":
+        """The same for one sentence, without waiting. `caller` tells apart those who are served in turn."""
+        ...
+
+    def preload(self) -> None:
+        """Loads the models that the settings want beforehand, and tries them. Raises ArtifactMissing."""
         ...

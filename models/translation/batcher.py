@@ -1,12 +1,16 @@
 """Continuous batching: sentences join the running batch between two steps, and leave it when they end.
 
 One thread a model turns the crank, from the first sentence until nothing is left to do; then it ends, and its buffers
-with it. Sentences join in the order of arrival as long as what they may need at most, source and target tokens of all
-their rows, fits the budget. One that does not fit yet lets smaller ones pass, but not for more than `PATIENCE` steps.
-So a long sentence costs its neighbours nothing but its share of each step, and a short one never waits for it.
+with it. Callers are served in turn, each in the order of arrival, as long as what their sentences may need at most,
+source and target tokens of all their rows, fits the budget. A sentence that does not fit yet lets smaller ones pass,
+but not for more than `PATIENCE` steps. So a long sentence costs its neighbours nothing but its share of each step, a
+short one never waits for it, and a caller with one sentence waits for room in the batch and not for those with many.
 
 Sentences of one length are encoded together, others apart: nothing is padded, so what a sentence becomes does not
 depend on its company. The last sentence takes the rows of one that ends, so the live rows stay the first ones.
+
+A sentence whose future is cancelled leaves the queue, or the batch before the next step. What breaks is heard by those
+whom it broke: one sentence by its search, a group by the encoder, the whole batch by a step; who waits goes on.
 """
 
 import threading
@@ -15,8 +19,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from models.translation.network import Network
+from models.translation.futures import answer, fail
+from models.translation.network import Array, Network
 from models.translation.search import Search
+from models.translation.turns import Turns
+
+AHEAD = 64
+"""Waiting sentences that are looked at between two steps."""
 
 PATIENCE = 64
 """Steps for which a sentence lets others pass."""
@@ -57,67 +66,80 @@ class Batcher:
 
     def __init__(self, network: Network, start: int, limits: Limits) -> None:
         self._network, self._start, self._limits = network, start, limits
-        self._waiting: list[Job] = []
+        self._waiting: Turns[Job] = Turns()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._turning = False
+        self._thread = threading.Thread()
 
-    def submit(self, job: Job) -> "Future[list[list[int]]]":
-        """Queues a sentence; the future gives its target ids, best first."""
+    def submit(self, job: Job, caller: str = "") -> "Future[list[list[int]]]":
+        """Queues a sentence; the future gives its target ids, best first, and can be cancelled until it does."""
         with self._lock:
-            self._waiting.append(job)
-            if self._thread is None:
+            self._waiting.add(caller, job)
+            if not self._turning:
+                self._turning = True
                 self._thread = threading.Thread(target=self._work, name="translation", daemon=True)
                 self._thread.start()
         return job.future
 
+    def close(self) -> None:
+        """Lets what was submitted end, then lets go of the network. Nothing may be submitted any more."""
+        with self._lock:
+            thread = self._thread
+        if thread.ident:
+            thread.join()
+        del self._network
+
     def _work(self) -> None:
         live: Live | None = None
-        try:
-            live = Live(self._network, self._start, self._limits)
-            while self._goes_on(live):
+        while self._goes_on(live):
+            try:
+                live = live or Live(self._network, self._start, self._limits)
+                live.drop()
                 live.arriving += self._joining(live)
                 live.join()
                 live.step()
-        except BaseException as error:
-            self._fail(live, error)
+            except BaseException as error:
+                self._fail(live, error)
+                live = None
 
-    def _goes_on(self, live: "Live") -> bool:
+    def _goes_on(self, live: "Live | None") -> bool:
         """False, once and for all, when nothing runs and nothing waits: the next sentence starts a new thread."""
         with self._lock:
-            if live.jobs or self._waiting:
-                return True
-            self._thread = None
-            return False
+            self._turning = bool(self._waiting or (live and live.jobs))
+            return self._turning
 
     def _joining(self, live: "Live") -> list[Job]:
-        """Takes from the queue what fits."""
+        """Takes from the queue what fits, and what nobody waits for any more."""
         with self._lock:
             joining = list(self._fitting(live))
-            self._waiting = [job for job in self._waiting if job not in joining]
-        return [job for job in joining if job.future.set_running_or_notify_cancel()]
+            self._waiting.serve(joining)
+        return [job for _, job in joining if not job.future.cancelled()]
 
-    def _fitting(self, live: "Live") -> Iterator[Job]:
+    def _fitting(self, live: "Live") -> Iterator[tuple[str, Job]]:
         width, alone = self._limits.width, not live.jobs
         room = self._limits.budget - sum(job.tokens(width) for job in live.jobs)
         chunk = self._limits.chunk
-        for job in self._waiting:
-            if alone or (job.tokens(width) <= room and len(job.source) <= chunk):
+        if room < width * SMALLEST and not alone:
+            return
+        for caller, job in self._waiting.first(AHEAD):
+            if job.future.cancelled():
+                yield caller, job
+            elif alone or (job.tokens(width) <= room and len(job.source) <= chunk):
                 alone, room, chunk = False, room - job.tokens(width), chunk - len(job.source)
-                yield job
+                yield caller, job
             else:
                 job.passed += 1
                 if job.passed > PATIENCE:
                     return
 
     def _fail(self, live: "Live | None", error: BaseException) -> None:
-        """Whoever waits hears of it; the next sentence starts afresh."""
-        with self._lock:
-            self._thread = None
-            waiting, self._waiting = self._waiting, []
-        running = [*live.jobs, *live.arriving] if live else []
-        for job in (*running, *(job for job in waiting if job.future.set_running_or_notify_cancel())):
-            if not job.future.done():
-                job.future.set_exception(error)
+        """Those in the batch hear of it; without a batch, all do, since none can be had."""
+        concerned = [*live.jobs, *live.arriving] if live else []
+        if not concerned:
+            with self._lock:
+                concerned = list(self._waiting.clear())
+        for job in concerned:
+            fail(job.future, error)
 
 
 class Live:
@@ -129,17 +151,29 @@ class Live:
         self.jobs: list[Job] = []
         self.arriving: list[Job] = []
 
+    def drop(self) -> None:
+        """Sentences that nobody waits for any more leave."""
+        self._remove([i for i, job in enumerate(self.jobs) if job.future.cancelled()])
+
     def join(self) -> None:
         """Encodes those who arrive, in groups of one length, and gives them rows."""
         self.arriving.sort(key=lambda job: len(job.source))
         for _, group in groupby(list(self.arriving), key=lambda job: len(job.source)):
-            jobs = list(group)
-            for job, memory in zip(jobs, self._network.remember([job.source for job in jobs]), strict=True):
-                for row in self._rows_of(len(self.jobs)):
-                    self._rows.join(row, memory)
-                job.feed = [self._start] * self._width
-                self.jobs.append(job)
+            self._encode(list(group))
         self.arriving.clear()
+
+    def _encode(self, jobs: list[Job]) -> None:
+        try:
+            memories = self._network.remember([job.source for job in jobs])
+        except Exception as error:
+            for job in jobs:
+                fail(job.future, error)
+            return
+        for job, memory in zip(jobs, memories, strict=True):
+            for row in self._rows_of(len(self.jobs)):
+                self._rows.join(row, memory)
+            job.feed = [self._start] * self._width
+            self.jobs.append(job)
 
     def step(self) -> None:
         """One token for every row; sentences that are done leave, and their futures know."""
@@ -150,7 +184,7 @@ class Live:
         done = []
         for i, job in enumerate(self.jobs):
             rows = self._rows_of(i)
-            chosen = job.search.advance(scores[rows.start : rows.stop], scales[rows.start : rows.stop])
+            chosen = _advance(job, scores[rows.start : rows.stop], scales[rows.start : rows.stop])
             job.feed = [token for _, token in chosen]
             if chosen:
                 self._rows.follow(rows.start, [parent for parent, _ in chosen])
@@ -167,7 +201,17 @@ class Live:
                     self._rows.move(source, target)
             for row in self._rows_of(len(self.jobs)):
                 self._rows.leave(row)
-            job.future.set_result(job.search.best())
+            if not job.future.done():
+                answer(job.future, job.search.best)
 
     def _rows_of(self, i: int) -> range:
         return range(i * self._width, (i + 1) * self._width)
+
+
+def _advance(job: Job, scores: Array, scales: Array) -> Sequence[tuple[int, int]]:
+    """What its rows say next; nothing when it is done, or when its search broke."""
+    try:
+        return job.search.advance(scores, scales)
+    except Exception as error:
+        fail(job.future, error)
+        return ()

@@ -4,34 +4,49 @@ Text becomes pieces, pieces join the batch of their model (`batcher`), and what 
 neither torch nor transformers. A sentence's translation does not depend on its neighbours: alone, in any batch and
 order, whoever else calls at the same time, it comes out the same.
 
-Models are loaded at first use and kept; a pair without a model of its own goes through English. For a GPU export with
-`--no-quantise`.
+Models are loaded at first use and share a budget of memory (`shelf`); each is asked its golden sentences before it may
+say anything else. A pair without a model of its own goes through English. For a GPU export with `--no-quantise`.
 """
 
-import threading
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 from configs.engines import TranslationSettings
-from models.artifact import Artifact, find
-from models.errors import ArtifactMissing, UnsupportedLanguage
+from models.artifact import Artifact, find, read
+from models.errors import ArtifactMissing, DubError, UnsupportedLanguage
 from models.segment import Sentence
 from models.translation.batcher import Batcher, Job, Limits
+from models.translation.futures import done, gather, then
 from models.translation.network import Network
 from models.translation.pairs import Pair, check, recipe, route
-from models.translation.search import Beam, Greedy, Rules, Search
-from models.translation.sentences import UNSPACED
+from models.translation.search import Beam, Greedy, Rules
+from models.translation.sentences import UNSPACED, cut
+from models.translation.shelf import Shelf
 from models.translation.tokenizer import Tokenizer
 
-A = TypeVar("A")
-B = TypeVar("B")
+log = logging.getLogger(__name__)
 
-Texts = tuple[str, ...]
-"""Candidates, best first."""
+ENOUGH = 0.5
+"""Share of its golden sentences that a model must know, and share of a sentence's words that must come back for that:
+quantised arithmetic differs a little between processors, and the search may be another than the export's."""
+
+
+class Candidate(NamedTuple):
+    """A translation. `score` is the mean log probability of its tokens, None where the search has none."""
+
+    text: str
+    score: float | None = None
+    tokens: int = 0
+
+
+Candidates = tuple[Candidate, ...]
+"""Best first."""
 
 
 def available(settings: TranslationSettings) -> frozenset[Pair]:
@@ -57,33 +72,47 @@ class Marian:
     def __init__(self, settings: TranslationSettings) -> None:
         self._settings = settings
         self._artifacts = _by_pair(settings)
-        self._loaded: dict[Path, MarianModel] = {}
-        self._lock = threading.Lock()
+        self._shelf: Shelf[MarianModel] = Shelf(partial(_load, settings), settings.memory_mb * 2**20)
         self.pairs = frozenset(self._artifacts)
 
-    def translate(self, sentences: list[Sentence]) -> list[Sentence]:
-        """The sentences with `candidates` filled, best first; ("",) for empty text. Pairs may be mixed.
+    def preload(self) -> None:
+        """Loads the models of the pairs that `preload` names, and tries them.
 
-        Raises UnsupportedLanguage for a code that is none of the ten, ArtifactMissing for a pair without a model.
+        Raises ArtifactMissing for a pair without a model, and for a model that cannot be used.
         """
-        return [future.result() for future in [self.submit(sentence) for sentence in sentences]]
+        for future in [self._shelf.use(artifact, done) for artifact in self._wanted()]:
+            future.result()
 
-    def submit(self, sentence: Sentence) -> "Future[Sentence]":
-        """The same for one sentence, without waiting; the errors of `translate` are raised at once."""
-        legs = [self.model(*leg) for leg in self._route(sentence.source, sentence.target)]
-        texts: Future[Texts] = Future()
-        texts.set_result((sentence.text,))
-        for model in legs:
-            texts = _then(texts, partial(_best, model))
-        return _then(texts, lambda candidates: _done(replace(sentence, candidates=candidates)))
+    def translate(self, sentences: list[Sentence]) -> list[Sentence]:
+        """The sentences with `candidates` and `scores` filled, best first; ("",) for empty text. Pairs may be mixed.
+
+        Raises UnsupportedLanguage for a code that is none of the ten, ArtifactMissing for a pair without a model or
+        with a damaged one. A greedy search gives no scores.
+        """
+        return gather([self.submit(sentence) for sentence in sentences]).result()
+
+    def submit(self, sentence: Sentence, caller: str = "") -> "Future[Sentence]":
+        """The same for one sentence, without waiting; a pair that cannot be had is raised at once.
+
+        Callers are served in turn. Cancelling the future takes the sentence out of the batch.
+        """
+        candidates: Future[Candidates] = done((Candidate(sentence.text),))
+        for leg in self._route(sentence.source, sentence.target):
+            candidates = then(candidates, partial(self._best, leg, caller))
+        return then(candidates, lambda found: done(_filled(sentence, found)))
 
     def model(self, source: str, target: str) -> "MarianModel":
-        """The direct model of a pair, loaded if it was not."""
-        artifact = self._artifacts[source, target]
-        with self._lock:
-            if artifact.folder not in self._loaded:
-                self._loaded[artifact.folder] = MarianModel(artifact, self._settings)
-            return self._loaded[artifact.folder]
+        """The direct model of a pair, loaded if it was not, until it has to make room for others."""
+        return self._shelf.use(self._artifacts[source, target], done).result()
+
+    @property
+    def loaded(self) -> list[str]:
+        """Folder names of the models that are there, the one used longest ago first."""
+        return self._shelf.loaded
+
+    def _best(self, leg: Pair, caller: str, found: Candidates) -> "Future[Candidates]":
+        work = partial(MarianModel.submit, text=found[0].text, caller=caller, language=leg[0])
+        return self._shelf.use(self._artifacts[leg], work)
 
     def _route(self, source: str, target: str) -> tuple[Pair, ...]:
         check(source, target)
@@ -93,6 +122,46 @@ class Marian:
             command = recipe(source, target)
             raise ArtifactMissing(f"no model translates {source} to {target}; make it with: {command}") from None
 
+    def _wanted(self) -> list[Artifact]:
+        """The models that `preload` names, each once: a name is a pair, or a pattern for those that are there."""
+        legs: list[Pair] = []
+        for name in self._settings.preload:
+            source, dash, target = name.partition("-")
+            if dash and "*" not in name:
+                legs += self._route(source, target)
+            else:
+                legs += (pair for pair in self._artifacts if fnmatchcase("-".join(pair), name))
+        return list({self._artifacts[leg].folder: self._artifacts[leg] for leg in legs}.values())
+
+
+def _filled(sentence: Sentence, found: Candidates) -> Sentence:
+    scores = tuple(candidate.score for candidate in found if candidate.score is not None)
+    return replace(sentence, candidates=tuple(candidate.text for candidate in found), scores=scores)
+
+
+def _load(settings: TranslationSettings, artifact: Artifact) -> "MarianModel":
+    """The model of an artifact as it is now, tried. Raises ArtifactMissing, with the command that makes it again."""
+    fresh = read(artifact.folder)
+    try:
+        model = MarianModel(fresh, settings)
+    except (DubError, MemoryError):
+        raise
+    except Exception as error:  # the runtime and the tokenizer raise types of their own
+        raise ArtifactMissing(f"the model {fresh.folder.name} cannot be loaded; {_remedy(fresh)}") from error
+    try:
+        model.try_golden(fresh)
+    except BaseException:
+        model.close()
+        raise
+    return model
+
+
+def _remedy(artifact: Artifact) -> str:
+    roots = (Path.cwd(), Path(__file__).resolve().parents[2])
+    below = (artifact.folder.relative_to(root) for root in roots if artifact.folder.is_relative_to(root))
+    folder = next(below, artifact.folder.name)
+    return f"look at it with: python -m export verify {folder}, or make it again: {artifact.manifest.command}"
+
 
 class MarianModel:
     """One exported checkpoint: tokenizer, network, and the batch that all callers share."""
@@ -100,100 +169,97 @@ class MarianModel:
     def __init__(self, artifact: Artifact, settings: TranslationSettings) -> None:
         manifest = artifact.manifest
         self._settings, self._limit = settings, min(settings.max_length, manifest.positions)
-        self._prefix, self._gap = manifest.target_prefix, "" if manifest.target_language in UNSPACED else " "
+        self._language, self._prefix = next(iter(manifest.source_languages), ""), manifest.target_prefix
+        self._gap = "" if manifest.target_language in UNSPACED else " "
         self.tokenizer = Tokenizer(artifact.folder)
         start, end, pad = (manifest.tokens[name] for name in ("start", "end", "pad"))
         banned = tuple(ids for word in settings.bad_words for ids in self.tokenizer.spellings(word))
-        self._rules = Rules(end, pad, settings.no_repeat_ngram, banned)
+        self._free = Rules(end, pad)
+        self._rules = replace(self._free, no_repeat=settings.no_repeat_ngram, banned=banned)
         limits = Limits(settings.beam_size, settings.cache_tokens, self._limit, settings.batch_tokens)
         self._batcher = Batcher(Network(artifact, settings), start, limits)
 
     def translate(self, texts: Sequence[str]) -> list[str]:
         """The best translation of each text; "" for empty ones."""
-        return [future.result()[0] for future in [self.submit(text) for text in texts]]
+        return [found[0].text for found in gather([self.submit(text) for text in texts]).result()]
 
-    def submit(self, text: str) -> "Future[Texts]":
-        """Candidates, best first, different from each other.
+    def submit(self, text: str, caller: str = "", language: str = "") -> "Future[Candidates]":
+        """Candidates, best first, different from each other; one of "" for empty text.
 
-        A text beyond the model's length is cut between words and joined again, best with best and so on.
+        A text beyond the model's length is cut where `language` (by default the model's) has a border, and joined
+        again, best with best and so on.
         """
-        pieces = [self._batcher.submit(self._job(ids)) for ids in self._pieces(text)] if text.strip() else []
-        return _then(_all(pieces), lambda results: _done(self._joined(results)))
+        pieces = self._pieces(text, language or self._language) if text.strip() else []
+        spoken = [self._say(ids, self._search(len(ids), self._rules), caller) for ids in pieces]
+        return then(gather(spoken), lambda results: done(self._joined(results)))
 
     def generate(self, rows: Sequence[list[int]]) -> list[list[int]]:
         """Best target ids of each row of source ids (end included), without the start, with the end."""
-        return [future.result()[0] for future in [self._batcher.submit(self._job(row)) for row in rows]]
+        jobs = [self._job(row, self._search(len(row), self._rules)) for row in rows]
+        return [best[0] for best in gather([self._batcher.submit(job) for job in jobs]).result()]
 
-    def _job(self, ids: list[int]) -> Job:
-        room = min(self._limit - 1, 3 * len(ids) + 16)
-        return Job(ids, self._search(room), room)
+    def try_golden(self, artifact: Artifact) -> None:
+        """Asks the artifact's golden sentences, whatever the settings forbid.
 
-    def _search(self, room: int) -> Search:
-        width = self._settings.beam_size
-        return (
-            Greedy(self._rules, room) if width == 1 else Beam(self._rules, room, width, self._settings.length_penalty)
-        )
+        Raises ArtifactMissing when too few come back. Sentences beyond the settings' length are not asked.
+        """
+        asked = [(self.tokenizer.encode(text, self._prefix), expected) for text, expected in artifact.manifest.golden]
+        asked = [(ids, expected) for ids, expected in asked if len(ids) <= self._limit]
+        said = gather([self._say(ids, self._search(len(ids), self._free)) for ids, _ in asked]).result()
+        known = sum(self._alike(expected, found[0].text) for (_, expected), found in zip(asked, said, strict=True))
+        if known < ENOUGH * len(asked):
+            fault = f"the model {artifact.folder.name} knows only {known} of {len(asked)} golden sentences"
+            raise ArtifactMissing(f"{fault}; {_remedy(artifact)}")
 
-    def _joined(self, results: Sequence[list[list[int]]]) -> Texts:
+    def close(self) -> None:
+        """Ends what was submitted and lets go of the memory. The model cannot be used afterwards."""
+        self._batcher.close()
+
+    def _say(self, ids: list[int], search: Beam | Greedy, caller: str = "") -> "Future[list[Candidate]]":
+        return then(self._batcher.submit(self._job(ids, search), caller), lambda best: done(self._read(best, search)))
+
+    def _job(self, ids: list[int], search: Beam | Greedy) -> Job:
+        return Job(ids, search, search.room)
+
+    def _search(self, length: int, rules: Rules) -> Beam | Greedy:
+        """The settings' way to search a translation of `length` source tokens."""
+        width, room = self._settings.beam_size, min(self._limit - 1, 3 * length + 16)
+        return Greedy(rules, room) if width == 1 else Beam(rules, room, width, self._settings.length_penalty)
+
+    def _read(self, best: list[list[int]], search: Beam | Greedy) -> list[Candidate]:
+        scores: Sequence[float | None] = search.scores() or [None] * len(best)
+        return [Candidate(self.tokenizer.decode(ids), s, len(ids)) for ids, s in zip(best, scores, strict=True)]
+
+    def _joined(self, results: Sequence[list[Candidate]]) -> Candidates:
         """Candidate n of the whole is candidate n of every piece, or its last one."""
-        spoken = [[self.tokenizer.decode(ids) for ids in candidates] for candidates in results]
-        count = max((len(candidates) for candidates in spoken), default=1)
-        texts = (self._gap.join(c[min(n, len(c) - 1)] for c in spoken) for n in range(count))
-        return tuple(dict.fromkeys(texts))[: self._settings.candidates]
+        count = max((len(candidates) for candidates in results), default=1)
+        ranks = ([found[min(n, len(found) - 1)] for found in results] for n in range(count))
+        wholes = (_whole(parts, self._gap) for parts in ranks)
+        different: dict[str, Candidate] = {}
+        for whole in wholes:
+            different.setdefault(whole.text, whole)
+        return tuple(different.values())[: self._settings.candidates]
 
-    def _pieces(self, text: str) -> list[list[int]]:
+    def _pieces(self, text: str, language: str) -> list[list[int]]:
         ids = self.tokenizer.encode(text, self._prefix)
         if len(ids) <= self._limit:
             return [ids]
-        gap = " " if " " in text.strip() else ""
-        words = text.split() if gap else list(text)
-        middle = len(words) // 2
-        halves = (gap.join(words[:middle]), gap.join(words[middle:]))
-        return [piece for half in halves if half for piece in self._pieces(half)]
+        length = partial(_length, self.tokenizer, self._prefix)
+        return [self.tokenizer.encode(piece, self._prefix) for piece in cut(text, length, self._limit, language)]
+
+    def _alike(self, expected: str, said: str) -> bool:
+        """Whether enough of the expected words came back; signs, in scripts without spaces."""
+        one, other = (set(text.lower().split() if self._gap else text) for text in (expected, said))
+        return len(one & other) >= ENOUGH * len(one)
 
 
-def _best(model: MarianModel, texts: Texts) -> "Future[Texts]":
-    return model.submit(texts[0])
+def _whole(parts: list[Candidate], gap: str) -> Candidate:
+    """The pieces of a text as one; its score is the mean over all tokens."""
+    tokens = sum(part.tokens for part in parts)
+    sums = [part.score * part.tokens for part in parts if part.score is not None]
+    score = sum(sums) / tokens if sums and len(sums) == len(parts) else None
+    return Candidate(gap.join(part.text for part in parts), score, tokens)
 
 
-def _done(value: A) -> "Future[A]":
-    future: Future[A] = Future()
-    future.set_result(value)
-    return future
-
-
-def _then(first: "Future[A]", then: "Callable[[A], Future[B]]") -> "Future[B]":
-    """What `then` makes of the result of `first`; an error on the way is the result's error."""
-    last: Future[B] = Future()
-    last.set_running_or_notify_cancel()
-
-    def pass_on(future: "Future[B]") -> None:
-        _settle(last, future.result)
-
-    def follow(future: "Future[A]") -> None:
-        try:
-            then(future.result()).add_done_callback(pass_on)
-        except BaseException as error:
-            last.set_exception(error)
-
-    first.add_done_callback(follow)
-    return last
-
-
-def _settle(future: "Future[B]", result: "Callable[[], B]") -> None:
-    try:
-        future.set_result(result())
-    except BaseException as error:
-        future.set_exception(error)
-
-
-def _all(futures: "Sequence[Future[A]]") -> "Future[list[A]]":
-    """All results, in order."""
-    gathered: Future[list[A]] = _done([])
-    for future in futures:
-        gathered = _then(gathered, partial(_append, future))
-    return gathered
-
-
-def _append(future: "Future[A]", results: list[A]) -> "Future[list[A]]":
-    return _then(future, lambda result: _done([*results, result]))
+def _length(tokenizer: Tokenizer, prefix: str, text: str) -> int:
+    return len(tokenizer.encode(text, prefix))

@@ -76,6 +76,10 @@ class Greedy:
     def best(self) -> list[list[int]]:
         return [self.said]
 
+    def scores(self) -> list[float]:
+        """None: the sum over all words, which a probability needs, takes a fifth of the time of a step."""
+        return []
+
 
 @dataclass(slots=True)
 class Beam:
@@ -108,6 +112,10 @@ class Beam:
 
     def best(self) -> list[list[int]]:
         return [ids for _, ids in self._finished]
+
+    def scores(self) -> list[float]:
+        """Mean log probability of the tokens, end included, of each of `best`."""
+        return [score * len(ids) ** (self.penalty - 1) for score, ids in self._finished]
 
     def _candidates(self, scores: Array, scales: Array) -> list[tuple[float, int, int]]:
         """(log probability of the whole, row, token) of twice the width continuations, best first."""

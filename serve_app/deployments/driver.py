@@ -6,6 +6,7 @@ the last moment. The light engines (voice detection, speech) live here; the heav
 
 import os
 import socket
+from uuid import uuid4
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
@@ -45,10 +46,11 @@ class Driver:
         return await self._runner.run_next()
 
     async def _models(self) -> Models:
+        job, translate = uuid4().hex, calling(self._translator.translate, "translation")
         return Models(
             detect=self._detect,
             recognize=calling(self._recognizer.recognize, "transcription"),
-            translate=calling(self._translator.translate, "translation"),
+            translate=lambda sentence: translate(sentence, job),
             speak=self._speak,
             hears=await calling(self._recognizer.languages, "transcription")(),
             pairs=await calling(self._translator.pairs, "translation")(),

@@ -1,7 +1,9 @@
 """Who joins the running batch when, with a network that counts down: the source [n] becomes n, …, 2, 1, end."""
 
 import threading
-from collections.abc import Sequence
+import time
+import weakref
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 
 import numpy as np
@@ -11,7 +13,7 @@ from models.translation.batcher import PATIENCE, SMALLEST, Batcher, Job, Limits
 from models.translation.network import Array
 from models.translation.search import Beam, Greedy, Rules, Search
 
-END, PAD, WORDS = 0, 999, 1000
+END, PAD, WORDS, REFUSED = 0, 999, 1000, 666
 RULES = Rules(END, PAD)
 
 
@@ -23,10 +25,13 @@ class Countdown:
         self.gate.set()
         self.steps: list[list[int]] = []
         self.encoded: list[list[list[int]]] = []
-        self.broken = False
+        self.broken = 0
+        self.pace = 0.0
         self.width = width
 
     def remember(self, rows: Sequence[list[int]]) -> Array:
+        if any(row[0] == REFUSED for row in rows):
+            raise ValueError("refused")
         self.encoded.append(list(rows))
         return np.array([row[0] for row in rows])
 
@@ -39,8 +44,10 @@ class Countdown:
 
     def step(self, count: int, tokens: Sequence[int]) -> tuple[Array, Array]:
         assert self.gate.wait(10)
+        time.sleep(self.pace)
         assert len(tokens) == count <= self.capacity
         if self.broken:
+            self.broken -= 1
             raise RuntimeError("the processor melted")
         self.steps.append(self.left[:count])
         scores = np.zeros((count, WORDS), np.float32)
@@ -57,6 +64,18 @@ class Countdown:
 
     def leave(self, row: int) -> None:
         self.left[row] = -1
+
+
+class Broken(Greedy):
+    def advance(self, _scores: Array, _scales: Array) -> Sequence[tuple[int, int]]:
+        raise ValueError("no such word")
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def batcher(network: Countdown, budget: int = 1000, chunk: int = 100) -> Batcher:
@@ -140,16 +159,21 @@ def test_only_sentences_of_one_length_are_encoded_together() -> None:
     assert sum(map(len, network.encoded)) == 6
 
 
-def test_what_breaks_is_heard_by_all_who_wait_and_the_next_one_works() -> None:
+def test_what_breaks_is_heard_by_the_batch_and_the_others_go_on() -> None:
     network = Countdown()
-    shared = batcher(network, budget=100)
-    network.broken = True
-    futures = [shared.submit(job(3)) for _ in range(3)]
-    for future in futures:
-        with pytest.raises(RuntimeError, match="the processor melted"):
-            future.result(10)
-    network.broken = False
-    assert said(shared.submit(job(3))) == [3, 2, 1, 0]
+    shared = batcher(network, budget=2 * 91)
+    network.gate.clear()
+    first = shared.submit(job(30))
+    until(lambda: network.encoded)
+    second = [shared.submit(job(3)) for _ in range(3)]
+    network.broken = 1
+    network.gate.set()
+    for future in (first, *second):
+        wait([future], 10)
+    broken = [future for future in (first, *second) if future.exception()]
+    assert first in broken and len(broken) <= 2
+    assert all(said(future) == [3, 2, 1, 0] for future in second if future not in broken)
+    assert "the processor melted" in str(first.exception())
 
 
 def test_a_sentence_that_nobody_waits_for_is_dropped() -> None:
@@ -166,8 +190,87 @@ def test_a_sentence_that_nobody_waits_for_is_dropped() -> None:
 
 def test_the_thread_ends_with_the_last_sentence() -> None:
     shared = batcher(Countdown())
-    said(shared.submit(job(3)))
-    thread = shared._thread
-    if thread:
-        thread.join(10)
-    assert shared._thread is None
+    assert said(shared.submit(job(3))) == [3, 2, 1, 0]
+    shared._thread.join(10)
+    assert not shared._thread.is_alive()
+    assert said(shared.submit(job(2))) == [2, 1, 0]
+
+
+def test_closing_waits_for_what_was_submitted_and_lets_go_of_the_network() -> None:
+    network = Countdown()
+    shared, gone = batcher(network), weakref.ref(network)
+    futures = [shared.submit(job(60)), shared.submit(job(3))]
+    shared.close()
+    assert all(future.done() for future in futures)
+    del network
+    assert gone() is None
+
+
+def test_a_running_sentence_that_is_given_up_leaves_the_batch() -> None:
+    network = Countdown()
+    network.pace = 0.002
+    shared = batcher(network)
+    given_up, other = shared.submit(job(80)), shared.submit(job(40))
+    until(lambda: any(len(step) == 2 for step in network.steps))
+    assert given_up.cancel()
+    assert said(other) == list(range(40, -1, -1))
+    assert said(shared.submit(job(3))) == [3, 2, 1, 0]
+    shared._thread.join(10)
+    assert len(network.steps) < 80
+
+
+def test_a_thousand_cancelled_sentences_do_not_run() -> None:
+    network = Countdown()
+    shared = batcher(network, budget=91)
+    network.gate.clear()
+    first = shared.submit(job(2))
+    given_up = [shared.submit(job(50)) for _ in range(1000)]
+    last = shared.submit(job(3))
+    assert all(future.cancel() for future in given_up)
+    network.gate.set()
+    assert (said(first), said(last)) == ([2, 1, 0], [3, 2, 1, 0])
+    assert len(network.steps) < 50
+
+
+def test_a_caller_with_one_sentence_waits_for_room_and_not_for_those_with_many() -> None:
+    network = Countdown()
+    shared = batcher(network, budget=4 * 91)
+    network.gate.clear()
+    many = [shared.submit(job(9), "many") for _ in range(500)]
+    one = shared.submit(job(50), "one")
+    network.gate.set()
+    assert said(one) == list(range(50, -1, -1))
+    assert sum(future.done() for future in many) < 60
+    joined = [row[0] for rows in network.encoded for row in rows]
+    assert joined.index(50) <= 5
+    wait(many, 30)
+
+
+def test_what_breaks_in_one_search_is_heard_there_alone() -> None:
+    network = Countdown()
+    shared = batcher(network)
+    bad = job(7)
+    bad.search = Broken(RULES, 90)
+    good, heard = shared.submit(job(9)), shared.submit(bad)
+    with pytest.raises(ValueError, match="no such word"):
+        heard.result(10)
+    assert said(good) == list(range(9, -1, -1))
+
+
+def test_what_the_encoder_refuses_fails_alone() -> None:
+    network = Countdown()
+    shared = batcher(network)
+    network.gate.clear()
+    futures = [shared.submit(job(number, words=words)) for number, words in ((5, 1), (REFUSED, 2), (4, 3))]
+    network.gate.set()
+    with pytest.raises(ValueError, match="refused"):
+        futures[1].result(10)
+    assert (said(futures[0]), said(futures[2])) == ([5, 4, 3, 2, 1, 0], [4, 3, 2, 1, 0])
+
+
+def test_without_buffers_everybody_hears_of_it() -> None:
+    network = Countdown()
+    network.rows = lambda *_: (_ for _ in ()).throw(MemoryError())  # type: ignore[method-assign]
+    shared = batcher(network)
+    with pytest.raises(MemoryError):
+        shared.submit(job(3)).result(10)

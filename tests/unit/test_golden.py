@@ -1,19 +1,17 @@
 """What a replica asks its engines before it serves: each one itself, and nothing that another one would answer."""
 
-import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from configs.engines import TranslationSettings, TtsSettings
+from configs.engines import TtsSettings
 from configs.pipeline import LANGUAGES
 from models import golden
 from models.errors import ArtifactMissing
 from models.registry import load
-from models.segment import Sentence, Speech, Utterance
+from models.segment import Speech, Utterance
 
 MISSING = {"es": "/nowhere/anna.onnx"}
 
@@ -101,54 +99,3 @@ def test_an_online_engine_is_not_asked(monkeypatch: pytest.MonkeyPatch, caplog: 
     assert not caplog.records
     speak("edge", "piper", piper_voices=MISSING)
     assert "speech engine piper" in caplog.text
-
-
-class Translator:
-    """Answers each pair as told."""
-
-    def __init__(self, **answers: str) -> None:
-        self.answers, self.asked = answers, list[str]()
-
-    def translate(self, sentences: list[Sentence]) -> list[Sentence]:
-        self.asked += [sentence.text for sentence in sentences]
-        return [
-            Sentence(one.text, one.source, one.target, (self.answers[f"{one.source}_{one.target}"],))
-            for one in sentences
-        ]
-
-
-def artifact(folder: Path, sources: list[str], expected: str, kind: str = "translation") -> str:
-    folder.mkdir()
-    facts = {"kind": kind, "source": "lab/model", "revision": "1", "quantisation": "none", "created": "2025-01-01"}
-    question = [[f"asked of {folder.name}", expected]]
-    manifest = {**facts, "source_languages": sources, "target_language": "es", "golden": question, "files": {}}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return str(folder)
-
-
-def test_only_the_model_that_translates_a_pair_is_asked(tmp_path: Path) -> None:
-    first = artifact(tmp_path / "z", ["en"], "Buenos días")
-    shadowed = artifact(tmp_path / "a", ["en"], "Hola amigos")
-    settings = TranslationSettings(artifacts=(first, shadowed))
-    translator = Translator(en_es="Buenos días")
-    golden.translate(translator, settings)
-    assert translator.asked == ["asked of z"]
-
-
-def test_a_shadowed_models_other_pairs_do_not_bring_its_question_back(tmp_path: Path) -> None:
-    first = artifact(tmp_path / "a", ["en"], "Buenos días")
-    partly = artifact(tmp_path / "b", ["en", "fr"], "Hola amigos")
-    shadowed = artifact(tmp_path / "c", ["fr", "de"], "Adiós")
-    other = artifact(tmp_path / "d", ["ru"], "Gracias")
-    translator = Translator(en_es="Buenos días", fr_es="Hola amigos", ru_es="Gracias")
-    golden.translate(translator, TranslationSettings(artifacts=(first, partly, shadowed, other)))
-    assert translator.asked == ["asked of a", "asked of d"]
-
-
-def test_another_kind_of_artifact_takes_no_pair(tmp_path: Path) -> None:
-    recogniser = artifact(tmp_path / "a", ["en"], "", kind="asr")
-    model = artifact(tmp_path / "b", ["en"], "Buenos días")
-    translator = Translator(en_es="Good morning")
-    with pytest.raises(ArtifactMissing, match="model b failed its golden question"):
-        golden.translate(translator, TranslationSettings(artifacts=(recogniser, model)))
-    assert translator.asked == ["asked of b"]
