@@ -1,8 +1,8 @@
 """Settings of the eight rooms, one class each, and the order in which the wire names them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from configs.base import Settings
 
@@ -22,6 +22,10 @@ LANGUAGES = ("en", "hy", "ru", "es", "fr", "de", "it", "pt", "zh", "ja")
 """ISO-639-1 codes of the languages between which the product translates."""
 
 Subtitles = Literal["burn", "soft", "none"]
+
+
+Pair = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(LANGUAGES)})-({'|'.join(LANGUAGES)})$")]
+Term = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class PrepareSettings(Settings):
@@ -63,6 +67,11 @@ class TranslateSettings(Settings):
     max_tempo: float = Field(1.2, ge=1, description="estimated speech that needs more takes a shorter candidate")
     max_length_ratio: float = Field(2.5, gt=1)
     max_repeats: int = Field(3, ge=1, description="the same word this many times in a row is a loop")
+    alternatives: int = Field(3, ge=0, description="other translations that a segment keeps, at most")
+    glossary: dict[Pair, dict[Term, Term]] = Field(
+        default_factory=dict,
+        description="by pair, {en-es: {graphics card: tarjeta gráfica}}; terms in small letters are found in any case",
+    )
 
 
 class SpeakSettings(Settings):

@@ -11,6 +11,8 @@ import unicodedata
 from collections import Counter
 from itertools import chain
 
+from models.translation.form import shouted
+from models.translation.kept import Glossary, addresses
 from models.translation.sentences import PROTECTED, UNSPACED
 
 LENGTH = {
@@ -29,19 +31,29 @@ _MYRIADS = re.compile(r"\d\s*[万億亿千百]")
 _STUTTER = re.compile(r"([^\W\d]{1,3}?)\1{3,}")
 _SCRIPTS = {"hy": "ARMENIAN", "ru": "CYRILLIC", "zh": "CJK", "ja": "CJK HIRAGANA KATAKANA"}
 _SMALL = 12
+_DIGIT = 5
+_NO_TERMS = Glossary({})
 
 
 def speech_seconds(text: str, language: str) -> float:
-    """How long an average voice takes to say `text`, in seconds."""
-    return len(text) / PACE[language]
+    """How long an average voice takes to say `text`, in seconds; a digit is read out like five letters of a word."""
+    digits = 0 if language in UNSPACED else sum(sign.isdigit() for sign in text)
+    return (len(text) + (_DIGIT - 1) * digits) / PACE[language]
 
 
 def flags(
-    text: str, said: str, source: str, target: str, max_ratio: float = 2.5, max_repeats: int = 3
+    text: str,
+    said: str,
+    source: str,
+    target: str,
+    max_ratio: float = 2.5,
+    max_repeats: int = 3,
+    glossary: Glossary = _NO_TERMS,
 ) -> tuple[str, ...]:
     """Names of the checks that `said`, as the translation of `text`, fails.
 
-    empty, length, repetition, untranslated, numbers, protected (a web or e-mail address is missing or changed).
+    empty, length, repetition, untranslated, numbers, protected (a web or e-mail address or a word in a foreign script
+    is missing or changed), glossary (a term did not come out as told).
     """
     if not said.strip():
         return ("empty",) if text.strip() else ()
@@ -50,7 +62,8 @@ def flags(
         "repetition": loops(said, target, max_repeats) and not loops(text, source, max_repeats),
         "untranslated": untranslated(text, said, source, target),
         "numbers": bool(missing_numbers(text, said)),
-        "protected": bool(set(PROTECTED.findall(text)) - set(PROTECTED.findall(said))),
+        "protected": bool(missing_addresses(text, said, source)),
+        "glossary": bool(glossary.missing(text, said)),
     }
     return tuple(name for name, fails in failed.items() if fails)
 
@@ -72,10 +85,14 @@ def loops(text: str, language: str, times: int) -> bool:
 
 
 def numbers(text: str) -> list[str]:
-    """The digits of each number, without separators; hours and minutes count as two. Addresses are left out."""
+    """The digits of each number; hours and minutes count as two. Addresses are left out.
+
+    Separators go, but for the decimal one, which is "." whatever the language; before three digits it looks like the
+    others, and before zeros alone it means nothing.
+    """
     plain = unicodedata.normalize("NFKC", PROTECTED.sub(" ", text))
     parts = chain.from_iterable(number.split(":") for number in _NUMBER.findall(plain))
-    return [re.sub(r"\D", "", part) for part in parts]
+    return [_digits(part) for part in parts]
 
 
 def missing_numbers(text: str, said: str) -> list[str]:
@@ -83,12 +100,25 @@ def missing_numbers(text: str, said: str) -> list[str]:
     if _MYRIADS.search(text) or _MYRIADS.search(said):
         return []
     wanted, found = Counter(numbers(text)), Counter(numbers(said))
-    strange = [int(number) for number in (found - wanted).elements()]
+    strange = [float(number) for number in (found - wanted).elements()]
     return [number for number in (wanted - found).elements() if not _may_be_words(number, found, strange)]
+
+
+def missing_addresses(text: str, said: str, source: str) -> list[str]:
+    """Addresses and words in a foreign script that `said` has less often, byte for byte, than `text`."""
+    wanted = Counter(kept.said for kept in addresses(text, source))
+    addressed = Counter(PROTECTED.findall(said))
+    return [
+        part
+        for part, times in wanted.items()
+        if (addressed[part] if PROTECTED.fullmatch(part) else said.count(part)) < times
+    ]
 
 
 def untranslated(text: str, said: str, source: str, target: str) -> bool:
     """Whether `said` is the source text again, or is written in another script than `target`'s."""
+    if shouted(text):  # capitals say nothing about names
+        text = text.lower()
     words = _words(text)
     if len(set(words)) >= 3 and words == _words(said):
         return _mostly_common(text)
@@ -101,10 +131,17 @@ def untranslated(text: str, said: str, source: str, target: str) -> bool:
     return _copied(text, said) > 0.6
 
 
-def _may_be_words(number: str, found: Counter[str], strange: list[int]) -> bool:
+def _digits(number: str) -> str:
+    decimal = re.fullmatch(r"(.*?)[.,](\d{1,2}|\d{4,})", number)
+    whole = re.sub(r"\D", "", decimal[1] if decimal else number).lstrip("0") or "0"
+    rest = decimal[2].rstrip("0") if decimal else ""
+    return f"{whole}.{rest}" if rest else whole
+
+
+def _may_be_words(number: str, found: Counter[str], strange: list[float]) -> bool:
     if found[number[2:]] and len(number) == 4:
         return True
-    if int(number) <= _SMALL:
+    if float(number) <= _SMALL:
         return not any(other <= _SMALL for other in strange)
     return len(number.rstrip("0")) == 1 and not strange
 

@@ -13,7 +13,7 @@ starts with a small letter is not seen. Nothing but white space is ever lost.
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 UNSPACED = ("zh", "ja")
@@ -79,18 +79,18 @@ def clauses(text: str, language: str = "") -> list[str]:
     return [clause for sentence in sentences(text, language) for clause in _clauses(sentence)]
 
 
-def around(text: str) -> list[str]:
-    """`text` cut into addresses, the punctuation behind them, and what stands between."""
-    parts, start = [], 0
-    for match in PROTECTED.finditer(text):
-        parts += [*_led(text[start : match.start()], start > 0), match.group()]
-        start = match.end()
-    return [part.strip() for part in (*parts, *_led(text[start:], start > 0)) if part.strip()]
+def around(text: str, kept: Sequence[tuple[int, int, str]]) -> list[tuple[str, str | None]]:
+    """`text` cut into what is `kept` (start, end, what is said for it), the punctuation behind it, and the rest.
 
-
-def fixed(part: str) -> bool:
-    """Whether there is nothing to translate: an address, a number, punctuation."""
-    return bool(PROTECTED.fullmatch(part)) or not any(sign.isalpha() for sign in part)
+    Pairs of the original and what is said for it; None: to be translated.
+    """
+    parts: list[tuple[str, str | None]] = []
+    start = 0
+    for a, b, said in kept:
+        parts += [*_led(text[start:a], start > 0), (text[a:b], said)]
+        start = b
+    parts += _led(text[start:], start > 0)
+    return [(part.strip(), said) for part, said in parts if part.strip()]
 
 
 def join(parts: list[str], language: str) -> str:
@@ -98,7 +98,7 @@ def join(parts: list[str], language: str) -> str:
     gap = "" if language in UNSPACED else " "
     joined = ""
     for part in filter(None, parts):
-        close = not joined or part[0] in ".,;:!?…)]}»”’%" or joined[-1] in "([{«“‘¿¡"
+        close = not joined or part[0] in ".,;:!?…)]}»”’%，。！？；：、" or joined[-1] in "([{«“‘¿¡"
         joined += part if close else gap + part
     return joined
 
@@ -179,10 +179,10 @@ def _long(part: str) -> bool:
     return len(part.split()) >= 3 or sum(sign > "⺀" for sign in part) >= 6
 
 
-def _led(part: str, behind: bool) -> list[str]:
-    """What stands `behind` an address: its punctuation, then the rest."""
-    lead = re.match(r"\s*[.,;:!?…)\]]+(?=\s|$)", part) if behind else None
-    return [lead.group(), part[lead.end() :]] if lead else [part]
+def _led(part: str, behind: bool) -> list[tuple[str, str | None]]:
+    """What stands `behind` something kept: its punctuation, then the rest."""
+    lead = re.match(r"\s*[.,;:!?…)\]，。！？；：、]+(?=\s|$|[⺀-\U0003ffff])", part) if behind else None
+    return [(lead.group(), lead.group().strip()), (part[lead.end() :], None)] if lead else [(part, None)]
 
 
 def _border(text: str, language: str) -> int:

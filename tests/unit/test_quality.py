@@ -2,6 +2,7 @@
 
 import pytest
 
+from models.translation.kept import Glossary
 from models.translation.quality import flags, length_ratio, missing_numbers, numbers, speech_seconds
 
 
@@ -33,15 +34,26 @@ from models.translation.quality import flags, length_ratio, missing_numbers, num
         ("It is important and popular there.", "Es importante y popular.", "en", "es", ()),
         ("See https://a.org/b for more.", "Ver https://a.org/ para más.", "en", "es", ("protected",)),
         ("See https://a.org/b for more.", "Para más, https://a.org/b.", "en", "es", ()),
+        ("See https://a.org/b for more.", "Para más, https://a.org/b2.", "en", "es", ("protected",)),
+        ("See a.com, b.com, a.com now.", "Vea a.com, b.com ahora.", "en", "es", ("protected",)),
+        ("The word 漢字 is old.", "La palabra es vieja.", "en", "es", ("protected",)),
+        ("The word 漢字 is old.", "La palabra 漢字 es vieja.", "en", "es", ()),
+        ("THE WEATHER IS NICE TODAY.", "THE WEATHER IS NICE TODAY.", "en", "es", ("untranslated",)),
     ],
 )
 def test_flags(text: str, said: str, source: str, target: str, expected: tuple[str, ...]) -> None:
     assert flags(text, said, source, target) == expected
 
 
+def test_a_term_that_did_not_come_out_is_a_flag() -> None:
+    terms = Glossary({"stage": "etapa"})
+    assert flags("The next stage.", "La próxima fase.", "en", "es", glossary=terms) == ("glossary",)
+    assert flags("The next stage.", "La próxima etapa.", "en", "es", glossary=terms) == ()
+
+
 def test_numbers_lose_separators_and_keep_hours_and_minutes_apart() -> None:
     assert numbers("1,000.50 at 10:45, 2 000 000 or 3.5% (see http://a.org/77), ２０２３") == [
-        "100050", "10", "45", "2000000", "35", "2023",
+        "1000.5", "10", "45", "2000000", "3.5", "2023",
     ]  # fmt: skip
     assert numbers("In 1999 500 came") == ["1999", "500"]
 
@@ -60,6 +72,10 @@ def test_numbers_lose_separators_and_keep_hours_and_minutes_apart() -> None:
         ("in 1847 and 1852", "en 1847", ["1852"]),
         ("10,000 people", "1万人", []),
         ("16 of 16", "16 de 16", []),
+        ("37.5 degrees", "37,5 grados", []),
+        ("37.5 degrees", "375 grados", ["37.5"]),
+        ("3.0 metres", "3 metros", []),
+        ("on 12/05/2023", "el 12-5-2023", []),
     ],
 )
 def test_missing_numbers(text: str, said: str, missing: list[str]) -> None:
@@ -74,4 +90,5 @@ def test_lengths_are_measured_in_what_the_pair_needs() -> None:
 
 def test_speech_takes_longer_for_the_same_letters_in_chinese() -> None:
     assert speech_seconds("a" * 30, "en") == 2.0
+    assert speech_seconds("in 1847", "en") > speech_seconds("in July", "en")
     assert speech_seconds("字" * 9, "zh") == 2.0

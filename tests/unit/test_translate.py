@@ -1,15 +1,19 @@
 """Room 4 with engines that are plain functions."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 
 from configs.pipeline import TranslateSettings
 from models.errors import StageFailed
-from models.segment import Segment, Sentence
+from models.segment import Segment, Sentence, segments_from_json, to_json
+from models.translation.quality import speech_seconds
 from serve_app.jobs.report import Report
+from serve_app.stages.translate import Engine as Ask
 from serve_app.stages.translate import Once, translate
 
 Answers = Callable[[str], tuple[str, ...]]
@@ -33,12 +37,14 @@ def segments(*texts: str, seconds: float = 4.0) -> list[Segment]:
 
 
 async def run(
-    given: list[Segment], engine: Engine | Once, report: Report | None = None, target: str = "es"
+    given: list[Segment],
+    engine: Ask,
+    report: Report | None = None,
+    target: str = "es",
+    settings: TranslateSettings = TranslateSettings(),  # noqa: B008
 ) -> list[Segment]:
     report = report or Report("job")
-    return await translate(
-        given, source="en", target=target, translate=engine, settings=TranslateSettings(), report=report
-    )
+    return await translate(given, source="en", target=target, translate=engine, settings=settings, report=report)
 
 
 async def test_segments_keep_their_order_and_gain_a_translation() -> None:
@@ -108,24 +114,114 @@ async def test_an_error_ends_the_others_and_comes_through() -> None:
         return sentence
 
     with pytest.raises(StageFailed, match="the model failed"):
-        await run(segments("Slow.", "Bad."), engine)  # type: ignore[arg-type]
+        await run(segments("Slow.", "Bad."), engine)
     await asyncio.sleep(0)
     assert ended == ["Slow."]
 
 
-async def test_a_lost_address_is_put_back_by_translating_around_it() -> None:
+async def test_an_address_is_held_by_a_number_and_put_back() -> None:
+    engine = Engine({"Visit 24 for details.": "Para más detalles, visite 24."})
+    done = await run(segments("Visit https://a.org/x for details."), engine)
+    assert done[0].translation == "Para más detalles, visite https://a.org/x."
+    assert done[0].flags == ()
+
+
+async def test_an_address_that_no_number_holds_is_translated_around() -> None:
     engine = Engine(
         {
-            "Visit https://a.org/x for details.": "Visite para más detalles.",
-            "Visit": "Visite",
-            "for details.": "para más detalles.",
+            "Visit 24 for details.": "Visite para más detalles.",
+            "Visit 30 for details.": "Visite 30 y 30 para más detalles.",
+            "Visit": "Visite.",
+            "for details.": "Para más detalles.",
         }
     )
     report = Report("job")
     done = await run(segments("Visit https://a.org/x for details."), engine, report)
-    assert done[0].translation == "Visite https://a.org/x para más detalles."
+    assert done[0].translation in (
+        "Visite https://a.org/x para más detalles.",
+        "Visite https://a.org/x y https://a.org/x para más detalles.",
+    )
     assert done[0].flags == ()
-    assert [(line.level, line.chunk_id) for line in report.lines()] == [("info", "0")]
+    assert {line.level for line in report.lines()} == {"info"}
+
+
+async def test_a_damaged_number_is_held_in_the_second_try() -> None:
+    engine = Engine({"Born in 1847.": "Nació en 187.", "Born in 30.": "Nació en 30."})
+    report = Report("job")
+    done = await run(segments("Born in 1847."), engine, report)
+    assert (done[0].translation, done[0].flags) == ("Nació en 1847.", ())
+    (line,) = report.lines()
+    assert line.message == "segment 0 was translated again with its numbers and terms held fast"
+    assert line.extra == {"flags": ["numbers"]}
+
+
+TERMS = TranslateSettings(glossary={"en-es": {"graphics card": "tarjeta gráfica"}, "en-fr": {"graphics card": "x"}})
+
+
+async def test_a_term_is_left_to_the_engine_first_and_held_when_it_did_not_come_out() -> None:
+    easy = Engine({"My graphics card.": "Mi tarjeta gráfica."})
+    assert (await run(segments("My graphics card."), easy, settings=TERMS))[0].translation == "Mi tarjeta gráfica."
+    hard = Engine({"My graphics card.": "Mi imagen.", "My 30.": "Mi 30."})
+    assert (await run(segments("My graphics card."), hard, settings=TERMS))[0].translation == "Mi tarjeta gráfica."
+
+
+async def test_a_term_that_is_lost_in_every_way_is_a_flag() -> None:
+    engine = Engine(lambda text: {"My graphics card.": ("Mi imagen.",)}.get(text, ("",)))
+    done = await run(segments("My graphics card."), engine, settings=TERMS)
+    assert done[0].translation == "tarjeta gráfica."
+    done = await run(
+        segments("My graphics card."), Engine({"My graphics card.": "Mi imagen.", "My 30.": "Mi.", "My": "Mi"})
+    )
+    assert done[0].flags == ()
+
+
+async def test_form_comes_back() -> None:
+    engine = Engine({"Look out!": "Cuidado.", "The house is on fire": "La casa arde.", "Yes.": "Sí."})
+    done = await run(segments("- LOOK OUT! THE HOUSE IS ON FIRE 🎉", "— Yes. ♪"), engine)
+    assert [s.translation for s in done] == ["- ¡CUIDADO! LA CASA ARDE 🎉", "— Sí. ♪"]
+
+
+async def test_white_space_and_signs_pass_and_control_characters_are_named() -> None:
+    report = Report("job")
+    given = segments("", " \n\t ", "12:30", "🎉", "\x07", "Y\u200bes.")
+    done = await run(given, Engine({"Yes.": "Sí."}), report)
+    assert [s.translation for s in done] == ["", " \n\t ", "12:30", "🎉", "", "Sí."]
+    assert [line.message for line in report.lines()] == [
+        "control characters of segment 4 were left out: U+0007",
+        "control characters of segment 5 were left out: U+200B",
+    ]
+
+
+async def test_alternatives_have_times_and_scores_and_are_few() -> None:
+    async def engine(sentence: Sentence) -> Sentence:
+        return replace(sentence, candidates=("Nació en 1874.", "Nació en 1847.", "En 1847."), scores=(-0.1, -0.2, -0.3))
+
+    few = TranslateSettings(alternatives=1)
+    (all_of,), (one_of,) = (
+        await run(segments("In 1847."), engine),
+        await run(segments("In 1847."), engine, settings=few),
+    )
+    assert (all_of.translation, all_of.score) == ("Nació en 1847.", -0.2)
+    assert [(other.text, other.score) for other in all_of.alternatives] == [
+        ("En 1847.", -0.3),
+        ("Nació en 1874.", -0.1),
+    ]
+    assert all_of.alternatives[0].seconds == round(speech_seconds("En 1847.", "es"), 2)
+    assert one_of.alternatives == all_of.alternatives[:1]
+    assert segments_from_json(json.loads(json.dumps(to_json([all_of])))) == [all_of]
+
+
+async def test_without_scores_there_is_none() -> None:
+    done = await run(segments("Yes."), Engine({"Yes.": "Sí."}))
+    assert (done[0].score, done[0].alternatives) == (None, ())
+
+
+def test_a_glossary_names_pairs_of_the_ten_languages() -> None:
+    for pair in ("en", "en-nl", "en_es", "en-es-fr"):
+        with pytest.raises(ValidationError):
+            TranslateSettings(glossary={pair: {"a": "b"}})
+    with pytest.raises(ValidationError):
+        TranslateSettings(glossary={"en-es": {" ": "b"}})
 
 
 async def test_a_looping_sentence_is_tried_again_in_clauses() -> None:
@@ -144,9 +240,9 @@ async def test_a_looping_sentence_is_tried_again_in_clauses() -> None:
 
 async def test_what_stays_wrong_is_a_flag_and_a_warning() -> None:
     report = Report("job")
-    done = await run(segments("Born in 1847."), Engine({"Born in 1847.": "Nació en 1874."}), report)
+    done = await run(segments("Born in 1847."), Engine(lambda _: ("Nació en 1874.",)), report)
     assert done[0].flags == ("numbers",)
-    line = report.lines()[0]
+    line = report.lines()[-1]
     assert (line.level, line.stage, line.chunk_id) == ("warning", "translation", "0")
     assert line.message == "check the translation of segment 0: a number is missing or changed"
     assert line.extra == {"flags": ["numbers"]}
