@@ -1,7 +1,9 @@
 """Continuous batching: sentences join the running batch between two steps, and leave it when they end.
 
-One thread a model turns the crank, from the first sentence until nothing is left to do; then it ends, and its buffers
-with it. Callers are served in turn, each in the order of arrival, as long as what their sentences may need at most,
+Each processor has a worker: a thread with a running batch of its own, from the first sentence until nothing is left to
+do; then it ends, and its buffers with it. Two batches side by side, each on one thread, take about as long as one of
+them alone, while a product that is split between two threads waits for the slower one. Workers share the sentences out
+evenly. Callers are served in turn, each in the order of arrival, as long as what their sentences may need at most,
 source and target tokens of all their rows, fits the budget. A sentence that does not fit yet lets smaller ones pass,
 but not for more than `PATIENCE` steps. So a long sentence costs its neighbours nothing but its share of each step, a
 short one never waits for it, and a caller with one sentence waits for room in the batch and not for those with many.
@@ -17,7 +19,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 
 from models.translation.futures import answer, fail
 from models.translation.network import Array, Network
@@ -36,13 +38,14 @@ SMALLEST = 32
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`width`: rows a sentence. `budget`: tokens of cache. `places`: longest source or target. `chunk`: source tokens
-    that are encoded between two steps."""
+    """`width`: rows a sentence. `budget`: tokens of a worker's cache. `places`: longest source or target. `chunk`:
+    source tokens that a worker encodes between two steps."""
 
     width: int
     budget: int
     places: int
     chunk: int
+    workers: int = 1
 
 
 @dataclass(slots=True, eq=False)
@@ -68,25 +71,24 @@ class Batcher:
         self._network, self._start, self._limits = network, start, limits
         self._waiting: Turns[Job] = Turns()
         self._lock = threading.Lock()
-        self._turning = False
-        self._thread = threading.Thread()
+        self._workers: dict[threading.Thread, int] = {}  # with the number of sentences in their batches
 
     def submit(self, job: Job, caller: str = "") -> "Future[list[list[int]]]":
         """Queues a sentence; the future gives its target ids, best first, and can be cancelled until it does."""
         with self._lock:
             self._waiting.add(caller, job)
-            if not self._turning:
-                self._turning = True
-                self._thread = threading.Thread(target=self._work, name="translation", daemon=True)
-                self._thread.start()
+            if len(self._workers) < self._limits.workers:
+                worker = threading.Thread(target=self._work, name="translation", daemon=True)
+                self._workers[worker] = 0
+                worker.start()
         return job.future
 
     def close(self) -> None:
         """Lets what was submitted end, then lets go of the network. Nothing may be submitted any more."""
         with self._lock:
-            thread = self._thread
-        if thread.ident:
-            thread.join()
+            workers = list(self._workers)
+        for worker in workers:
+            worker.join()
         del self._network
 
     def _work(self) -> None:
@@ -103,16 +105,23 @@ class Batcher:
                 live = None
 
     def _goes_on(self, live: "Live | None") -> bool:
-        """False, once and for all, when nothing runs and nothing waits: the next sentence starts a new thread."""
+        """False, once and for all, when nothing runs and nothing waits: a later sentence starts a new worker."""
         with self._lock:
-            self._turning = bool(self._waiting or (live and live.jobs))
-            return self._turning
+            if self._waiting or (live and live.jobs):
+                return True
+            del self._workers[threading.current_thread()]
+            return False
 
     def _joining(self, live: "Live") -> list[Job]:
-        """Takes from the queue what fits, and what nobody waits for any more."""
+        """Takes from the queue what fits, up to an even share, and what nobody waits for any more."""
         with self._lock:
-            joining = list(self._fitting(live))
+            held = len(live.jobs)
+            self._workers[threading.current_thread()] = held
+            everything = len(self._waiting) + sum(self._workers.values())
+            share = -(-everything // self._limits.workers)
+            joining = list(islice(self._fitting(live), max(0, share - held)))
             self._waiting.serve(joining)
+            self._workers[threading.current_thread()] = held + len(joining)
         return [job for _, job in joining if not job.future.cancelled()]
 
     def _fitting(self, live: "Live") -> Iterator[tuple[str, Job]]:

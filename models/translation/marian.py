@@ -9,6 +9,7 @@ say anything else. A pair without a model of its own goes through English. For a
 """
 
 import logging
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -176,7 +177,9 @@ class MarianModel:
         banned = tuple(ids for word in settings.bad_words for ids in self.tokenizer.spellings(word))
         self._free = Rules(end, pad)
         self._rules = replace(self._free, no_repeat=settings.no_repeat_ngram, banned=banned)
-        limits = Limits(settings.beam_size, settings.cache_tokens, self._limit, settings.batch_tokens)
+        workers = settings.threads or os.cpu_count() or 1
+        budget = settings.cache_tokens // workers
+        limits = Limits(settings.beam_size, budget, self._limit, settings.batch_tokens, workers)
         self._batcher = Batcher(Network(artifact, settings), start, limits)
 
     def translate(self, texts: Sequence[str]) -> list[str]:

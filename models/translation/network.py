@@ -12,7 +12,6 @@ alive. On CUDA the caches stay in the host's memory, because the fp32 attention 
 import logging
 import math
 import mmap
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,11 +179,9 @@ def _binding(session: Any, inputs: dict[str, Array], outputs: dict[str, Array]) 
 
 def _session(path: Path, settings: TranslationSettings) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = settings.threads or os.cpu_count() or 1
-    options.inter_op_num_threads = 1
+    # the batcher has a thread for each processor
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # idle threads that spin would steal the processor from the engines beside this one
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     cuda = settings.device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
     # the fused node takes five times as long as the sum and the norm apart

@@ -18,8 +18,8 @@ class Turns(Generic[Item]):
     def __init__(self) -> None:
         self._lines: dict[str, deque[Item]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._lines)
+    def __len__(self) -> int:
+        return sum(map(len, self._lines.values()))
 
     def add(self, caller: str, item: Item) -> None:
         self._lines.setdefault(caller, deque()).append(item)

@@ -191,8 +191,9 @@ def test_a_sentence_that_nobody_waits_for_is_dropped() -> None:
 def test_the_thread_ends_with_the_last_sentence() -> None:
     shared = batcher(Countdown())
     assert said(shared.submit(job(3))) == [3, 2, 1, 0]
-    shared._thread.join(10)
-    assert not shared._thread.is_alive()
+    for worker in list(shared._workers):
+        worker.join(10)
+    assert not shared._workers
     assert said(shared.submit(job(2))) == [2, 1, 0]
 
 
@@ -215,7 +216,8 @@ def test_a_running_sentence_that_is_given_up_leaves_the_batch() -> None:
     assert given_up.cancel()
     assert said(other) == list(range(40, -1, -1))
     assert said(shared.submit(job(3))) == [3, 2, 1, 0]
-    shared._thread.join(10)
+    for worker in list(shared._workers):
+        worker.join(10)
     assert len(network.steps) < 80
 
 
