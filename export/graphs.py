@@ -9,14 +9,15 @@ writes in place, so sentences may stand at different tokens in one batch:
     decoder     one vector a row, caches, lengths → one state a row
     projection  states → scores of the words; a part of its own, since it is the greater half of the work
 
-int8 is per row and per column: a column of weights has a scale made ahead of time, a row of activations one made on the
-fly, and the products are sums of integers. Dynamic quantisation as ONNX Runtime does it has one scale for a whole
-activation, so that neighbours change a sentence; scales by blocks of 32 (MatMulNBits) avoid that too, at three to four
-times the cost from eight rows on. Without VNNI (processors before 2019) pairs of products may saturate, which costs
-agreement; `verify` tells. Attention, norms and sums stay fp32.
+int8: a column of weights has a scale made from the weights; what a layer is fed has a range that was seen in the
+checkpoint (`calibration`), so that no sentence changes the scale of another, and the product, its scale and its bias
+are one node. A layer that is fed with far outliers gets a scale for each row, made on the fly, at the price of six more
+nodes. Without VNNI (processors before 2019) pairs of products may saturate, which costs agreement; `verify` tells.
+Attention, norms and sums stay fp32.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,40 @@ ACTIVATIONS = {"swish": "QuickGelu", "silu": "QuickGelu", "gelu": "Gelu", "relu"
 """transformers' names → operators; QuickGelu with alpha 1 is swish."""
 
 
-class Graph:
-    """Nodes and weights in the order in which they were added; values go by name."""
+WIDE = 4.0
+"""Largest value over the usual largest of a row, from which on a common scale would waste more than two bits."""
 
-    def __init__(self, int8: bool) -> None:
-        self._int8 = int8
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """What a layer was fed: the ends of the range, and the median of the largest magnitudes of rows."""
+
+    low: float
+    high: float
+    usual: float
+
+    @property
+    def steady(self) -> bool:
+        return max(-self.low, self.high) <= WIDE * self.usual
+
+    @property
+    def scale(self) -> float:
+        return max(self.high - min(self.low, 0.0), 1e-6) / 255
+
+    @property
+    def zero(self) -> int:
+        """The code of 0."""
+        return round(-min(self.low, 0.0) / self.scale)
+
+
+class Graph:
+    """Nodes and weights in the order in which they were added; values go by name.
+
+    `fed` tells by layer's name what it is fed; without an entry a layer stays fp32, and without any so do tables.
+    """
+
+    def __init__(self, fed: Mapping[str, Fed]) -> None:
+        self._fed = fed
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -61,33 +91,51 @@ class Graph:
         """A node of ONNX Runtime's own operators."""
         return self.add(kind, *inputs, outputs=outputs, domain="com.microsoft", **attributes)
 
-    def linear(self, x: str, name: str, matrix: Array, bias: Array | None = None) -> str:
-        """x · matrix (+ bias), the matrix as (in, out)."""
-        y = self._scaled(*self.product(x, name, matrix))
-        return y if bias is None else self.add("Add", y, self.weight(f"{name}.bias", bias))
+    def linear(self, x: str, names: Sequence[str], weights: Weights) -> str:
+        """x · matrix + bias for the layers of these names side by side; they are fed the same."""
+        matrix = np.concatenate([weights[f"{name}.weight"].T for name in names], axis=1)
+        bias = np.concatenate([weights[f"{name}.bias"] for name in names])
+        return self.product(x, "+".join(names), matrix, bias, self._fed.get(names[0]))
 
-    def product(self, x: str, name: str, matrix: Array) -> tuple[str, str]:
-        """x · matrix as (values, the scale that each row of them still lacks, "" for none)."""
-        if not self._int8:
-            return self.add("MatMul", x, self.weight(f"{name}.matrix", matrix)), ""
+    def product(self, x: str, name: str, matrix: Array, bias: Array | None, fed: "Fed | None") -> str:
+        """x · matrix + bias, the matrix as (in, out); in int8 when it is known what the layer is fed."""
+        offset = "" if bias is None else self.weight(f"{name}.bias", bias.astype(np.float32))
+        if fed is None:
+            y = self.add("MatMul", x, self.weight(f"{name}.matrix", matrix))
+            return self.add("Add", y, offset) if offset else y
         codes, scales = coded(matrix, axis=0)
-        x, scale = self._coded_rows(x)
-        weights = self.weight(f"{name}.codes", codes), self._one(), self.weight(f"{name}.scales", scales)
-        return self.fused("MatMulIntegerToFloat", x, *weights, self._middle()), scale
+        columns = self.weight(f"{name}.codes", codes), self.weight(f"{name}.scales", scales)
+        if fed.steady:
+            return self._steady(x, name, fed, columns, offset)
+        return self._by_rows(x, columns, offset)
+
+    def _steady(self, x: str, name: str, fed: "Fed", columns: tuple[str, str], offset: str) -> str:
+        scale = self.weight(f"{name}.scale", np.array(fed.scale, np.float32))
+        zero = self.weight(f"{name}.zero", np.array(fed.zero, np.uint8))
+        x = self.add("QuantizeLinear", x, scale, zero)
+        return self.fused("MatMulIntegerToFloat", x, columns[0], scale, columns[1], zero, "", offset)
+
+    def _by_rows(self, x: str, columns: tuple[str, str], offset: str) -> str:
+        """A row of zeros divides by zero and stays zero."""
+        axis = self.weight("last", np.array([-1], np.int64))
+        one, middle = self.weight("one", np.array(1, np.float32)), self.weight("middle", np.array(128, np.uint8))
+        largest = self.add("ReduceMax", self.add("Abs", x), axis, keepdims=1)
+        scale = self.add("Mul", largest, self.weight("per_127", np.array(1 / 127, np.float32)))
+        x = self.add("QuantizeLinear", self.add("Div", x, scale), one, middle)
+        y = self.add("Mul", self.fused("MatMulIntegerToFloat", x, columns[0], one, columns[1], middle), scale)
+        return self.add("Add", y, offset) if offset else y
 
     def table(self, ids: str, name: str, rows: Array) -> str:
         """The rows of a table of vectors."""
-        if not self._int8:
+        if not self._fed:
             return self.add("Gather", self.weight(f"{name}.rows", rows), ids)
         codes, scales = coded(rows, axis=1)
         picked = self.add("Gather", self.weight(f"{name}.codes", codes), ids)
         picked = self.add("Cast", picked, to=TensorProto.FLOAT)
         return self.add("Mul", picked, self.add("Gather", self.weight(f"{name}.scales", scales[:, None]), ids))
 
-    def norm(self, x: str, residual: str, name: str, weights: Weights, bias: Array | None = None) -> str:
-        """LayerNorm(x + bias + residual)."""
-        if bias is not None:
-            x = self.add("Add", x, self.weight(f"{name}.inner_bias", bias))
+    def norm(self, x: str, residual: str, name: str, weights: Weights) -> str:
+        """LayerNorm(x + residual)."""
         parts = (self.weight(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias"))
         return self.add("LayerNormalization", self.add("Add", x, residual), *parts, axis=-1, epsilon=EPSILON)
 
@@ -103,22 +151,6 @@ class Graph:
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR, producer_name="export")
 
-    def _scaled(self, y: str, scale: str) -> str:
-        return self.add("Mul", y, scale) if scale else y
-
-    def _coded_rows(self, x: str) -> tuple[str, str]:
-        """x in eight bits around 128, and the scale of each row; a row of zeros divides by zero and stays zero."""
-        axis = self.weight("last", np.array([-1], np.int64))
-        largest = self.add("ReduceMax", self.add("Abs", x), axis, keepdims=1)
-        scale = self.add("Mul", largest, self.weight("per_127", np.array(1 / 127, np.float32)))
-        return self.add("QuantizeLinear", self.add("Div", x, scale), self._one(), self._middle()), scale
-
-    def _one(self) -> str:
-        return self.weight("one", np.array(1, np.float32))
-
-    def _middle(self) -> str:
-        return self.weight("middle", np.array(128, np.uint8))
-
 
 def coded(matrix: Array, axis: int) -> tuple[Array, Array]:
     """int8 codes and the fp32 scales along the other axis, symmetric around zero."""
@@ -126,39 +158,37 @@ def coded(matrix: Array, axis: int) -> tuple[Array, Array]:
     return np.rint(matrix / scales).astype(np.int8), scales.squeeze(axis).astype(np.float32)
 
 
-def embedding(weights: Weights, config: Any, side: str, int8: bool) -> onnx.ModelProto:
-    """ids (rows, tokens), positions (rows, tokens) → vectors (rows, tokens, width)."""
-    graph = Graph(int8)
+def embedding(weights: Weights, config: Any, side: str, words: Array, fed: Mapping[str, Fed]) -> onnx.ModelProto:
+    """ids (rows, tokens), positions (rows, tokens) → vectors (rows, tokens, width). Id i stands for `words[i]`."""
+    graph = Graph(fed)
     ids = graph.input("ids", TensorProto.INT64, ["rows", "tokens"])
     positions = graph.input("positions", TensorProto.INT64, ["rows", "tokens"])
     scale = np.float32(config.d_model**0.5 if config.scale_embedding else 1)
-    words = graph.table(ids, "words", weights[f"model.{side}.embed_tokens.weight"] * scale)
+    vectors = graph.table(ids, "words", weights[f"model.{side}.embed_tokens.weight"][words] * scale)
     places = graph.weight("places", weights[f"model.{side}.embed_positions.weight"])
-    graph.add("Add", words, graph.add("Gather", places, positions), outputs=("vectors",))
+    graph.add("Add", vectors, graph.add("Gather", places, positions), outputs=("vectors",))
     return graph.model("embedding", {"vectors": ["rows", "tokens", config.d_model]})
 
 
-def encoder(weights: Weights, config: Any, int8: bool) -> onnx.ModelProto:
+def encoder(weights: Weights, config: Any, fed: Mapping[str, Fed]) -> onnx.ModelProto:
     """vectors (rows, tokens, width) → memory (rows, tokens, 2 × layers × width): key and value of each decoder layer.
 
     All rows have the same number of tokens: nothing is padded, so nothing has to be masked.
     """
-    graph = Graph(int8)
+    graph = Graph(fed)
     x = graph.input("vectors", TensorProto.FLOAT, ["rows", "tokens", config.d_model])
     for i in range(config.encoder_layers):
         x = _encoder_layer(graph, x, f"model.encoder.layers.{i}", weights, config)
     attentions = (f"model.decoder.layers.{i}.encoder_attn" for i in range(config.decoder_layers))
-    names = [f"{attention}.{part}_proj" for attention in attentions for part in "kv"]
-    y = graph.linear(x, "memory", *_stacked(weights, names))
+    y = graph.linear(x, [f"{attention}.{part}_proj" for attention in attentions for part in "kv"], weights)
     graph.add("Identity", y, outputs=("memory",))
     return graph.model("encoder", {"memory": ["rows", "tokens", 2 * config.decoder_layers * config.d_model]})
 
 
 def _encoder_layer(graph: Graph, x: str, name: str, weights: Weights, config: Any) -> str:
     attn, heads = f"{name}.self_attn", config.encoder_attention_heads
-    width = config.d_model
-    both = graph.linear(x, f"{attn}.qkv", *_stacked(weights, [f"{attn}.{part}_proj" for part in "qkv"]))
-    sizes = graph.weight("thirds", np.array([width] * 3, np.int64))
+    both = graph.linear(x, [f"{attn}.{part}_proj" for part in "qkv"], weights)
+    sizes = graph.weight("thirds", np.array([config.d_model] * 3, np.int64))
     parts = tuple(f"{attn}.{part}" for part in "qkv")
     graph.add("Split", both, sizes, outputs=parts, axis=-1)
     y = graph.fused("MultiHeadAttention", *parts, num_heads=heads)
@@ -166,14 +196,14 @@ def _encoder_layer(graph: Graph, x: str, name: str, weights: Weights, config: An
     return _feed_forward(graph, x, name, weights, config)
 
 
-def decoder(weights: Weights, config: Any, int8: bool) -> onnx.ModelProto:
+def decoder(weights: Weights, config: Any, fed: Mapping[str, Fed]) -> onnx.ModelProto:
     """One token of every row: vectors (rows, 1, width) → states (rows, 1, width).
 
     `self_last` and `memory_last` (rows) are indices of the last place that a row attends to: its own position, and its
     sentence's last token. `self_bound` and `memory_bound` are the largest of them plus one. Caches are
     (rows, heads, places, width / heads); `new_…` are to be bound to the same buffers.
     """
-    graph, heads = Graph(int8), config.decoder_attention_heads
+    graph, heads = Graph(fed), config.decoder_attention_heads
     x = graph.input("vectors", TensorProto.FLOAT, ["rows", 1, config.d_model])
     for kind in ("self", "memory"):
         graph.input(f"{kind}_last", TensorProto.INT32, ["rows"])
@@ -195,10 +225,10 @@ def decoder(weights: Weights, config: Any, int8: bool) -> onnx.ModelProto:
 def _decoder_layer(graph: Graph, x: str, nothing: str, i: int, weights: Weights, config: Any) -> str:
     name = f"model.decoder.layers.{i}"
     attn, cross = f"{name}.self_attn", f"{name}.encoder_attn"
-    qkv = graph.linear(x, f"{attn}.qkv", *_stacked(weights, [f"{attn}.{part}_proj" for part in "qkv"]))
+    qkv = graph.linear(x, [f"{attn}.{part}_proj" for part in "qkv"], weights)
     y = _cached(graph, (qkv, "", ""), "self", i, config)
     x = _after(graph, y, x, f"{attn}.out_proj", f"{attn}_layer_norm", weights)
-    query = graph.linear(x, f"{cross}.q_proj", *_stacked(weights, [f"{cross}.q_proj"]))
+    query = graph.linear(x, [f"{cross}.q_proj"], weights)
     y = _cached(graph, (query, nothing, nothing), "memory", i, config)
     x = _after(graph, y, x, f"{cross}.out_proj", f"{cross}_layer_norm", weights)
     return _feed_forward(graph, x, name, weights, config)
@@ -217,39 +247,21 @@ def _cached(graph: Graph, fresh: tuple[str, str, str], kind: str, i: int, config
 
 
 def _feed_forward(graph: Graph, x: str, name: str, weights: Weights, config: Any) -> str:
-    hidden = graph.linear(x, f"{name}.fc1", *_stacked(weights, [f"{name}.fc1"]))
-    hidden = graph.activation(hidden, config.activation_function)
+    hidden = graph.activation(graph.linear(x, [f"{name}.fc1"], weights), config.activation_function)
     return _after(graph, hidden, x, f"{name}.fc2", f"{name}.final_layer_norm", weights)
 
 
 def _after(graph: Graph, y: str, residual: str, projection: str, norm: str, weights: Weights) -> str:
     """A block's last projection, the residual and the norm."""
-    matrix, bias = _stacked(weights, [projection])
-    return graph.norm(graph.linear(y, projection, matrix), residual, norm, weights, bias)
+    return graph.norm(graph.linear(y, [projection], weights), residual, norm, weights)
 
 
-def projection(weights: Weights, config: Any, int8: bool) -> onnx.ModelProto:
-    """states (rows, 1, width) → scores (rows, 1, words) and scales (rows, 1, 1), whose product are the logits.
-
-    The greatest score of a row is its greatest logit, so a greedy search never multiplies. With a bias, or in fp32,
-    the scores are the logits and the scales are one.
-    """
-    graph = Graph(int8)
+def projection(weights: Weights, config: Any, words: Array, fed: Mapping[str, Fed]) -> onnx.ModelProto:
+    """states (rows, 1, width) → logits (rows, 1, words) of the words of these ids."""
+    graph = Graph(fed)
     states = graph.input("states", TensorProto.FLOAT, ["rows", 1, config.d_model])
-    matrix = weights["lm_head.weight"].T
-    bias = weights.get("final_logits_bias")
-    scores, scale = graph.product(states, "words", matrix)
-    if bias is not None and bias.any():
-        scores, scale = graph.add("Add", graph._scaled(scores, scale), graph.weight("bias", bias.reshape(-1))), ""
-    graph.add("Identity", scores, outputs=("scores",))
-    outputs: dict[str, list[str | int]] = {"scores": ["rows", 1, matrix.shape[1]]}
-    if scale:
-        graph.add("Identity", scale, outputs=("scales",))
-        outputs["scales"] = ["rows", 1, 1]
-    return graph.model("projection", outputs)
-
-
-def _stacked(weights: Weights, names: list[str]) -> tuple[Array, Array]:
-    """Several linear layers as one: matrices (in, out) side by side, and biases."""
-    matrices = [weights[f"{name}.weight"].T for name in names]
-    return np.concatenate(matrices, axis=1), np.concatenate([weights[f"{name}.bias"] for name in names])
+    bias = weights.get("final_logits_bias", np.zeros(1)).reshape(-1)
+    offset = bias[words] if bias.any() else None
+    logits = graph.product(states, "words", weights["lm_head.weight"][words].T, offset, fed.get("lm_head"))
+    graph.add("Identity", logits, outputs=("logits",))
+    return graph.model("projection", {"logits": ["rows", 1, len(words)]})

@@ -101,11 +101,28 @@ def _teach_to_count(network: Any, size: Size) -> None:
 
 
 def _tokenizer(size: Size, folder: Path) -> None:
-    """The demo's pieces, filled up with words that no text holds."""
+    """The demo's pieces, filled up with words that no text holds; the second half are those of the target side.
+
+    opus-mt models are made like this: one table for the pieces of two languages, and a model for either side.
+    """
     vocabulary: dict[str, int] = json.loads((DEMO / "vocab.json").read_text("utf-8"))
     pieces = sorted((piece for piece in vocabulary if piece != "<pad>"), key=vocabulary.__getitem__)
     pieces += [f"▁filler{i}" for i in range(len(pieces), size.vocabulary - 1)] + ["<pad>"]
     ids = {piece: i for i, piece in enumerate(pieces)}
     (folder / "vocab.json").write_text(json.dumps(ids, ensure_ascii=False), "utf-8")
-    for name in ("source.spm", "target.spm"):
-        shutil.copyfile(DEMO / name, folder / name)
+    shutil.copyfile(DEMO / "source.spm", folder / "source.spm")
+    (folder / "target.spm").write_bytes(_side(pieces[size.vocabulary // 2 : -1]))
+
+
+def _side(pieces: list[str]) -> bytes:
+    """The demo's SentencePiece model with other pieces."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    model: Any = sentencepiece_model_pb2.ModelProto()
+    model.ParseFromString((DEMO / "target.spm").read_bytes())
+    del model.pieces[3:]  # unknown, beginning and end stay
+    for rank, piece in enumerate(pieces):
+        model.pieces.add(piece=piece, score=-float(rank))
+    model.trainer_spec.vocab_size = len(model.pieces)
+    data: bytes = model.SerializeToString()
+    return data

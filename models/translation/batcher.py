@@ -189,11 +189,11 @@ class Live:
         if not self.jobs:
             return
         tokens = [token for job in self.jobs for token in job.feed]
-        scores, scales = self._rows.step(len(tokens), tokens)
+        logits = self._rows.step(len(tokens), tokens)
         done = []
         for i, job in enumerate(self.jobs):
             rows = self._rows_of(i)
-            chosen = _advance(job, scores[rows.start : rows.stop], scales[rows.start : rows.stop])
+            chosen = _advance(job, logits[rows.start : rows.stop])
             job.feed = [token for _, token in chosen]
             if chosen:
                 self._rows.follow(rows.start, [parent for parent, _ in chosen])
@@ -217,10 +217,10 @@ class Live:
         return range(i * self._width, (i + 1) * self._width)
 
 
-def _advance(job: Job, scores: Array, scales: Array) -> Sequence[tuple[int, int]]:
+def _advance(job: Job, logits: Array) -> Sequence[tuple[int, int]]:
     """What its rows say next; nothing when it is done, or when its search broke."""
     try:
-        return job.search.advance(scores, scales)
+        return job.search.advance(logits)
     except Exception as error:
         fail(job.future, error)
         return ()

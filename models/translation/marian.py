@@ -173,14 +173,18 @@ class MarianModel:
         self._language, self._prefix = next(iter(manifest.source_languages), ""), manifest.target_prefix
         self._gap = "" if manifest.target_language in UNSPACED else " "
         self.tokenizer = Tokenizer(artifact.folder)
-        start, end, pad = (manifest.tokens[name] for name in ("start", "end", "pad"))
-        banned = tuple(ids for word in settings.bad_words for ids in self.tokenizer.spellings(word))
+        network = Network(artifact, settings)
+        self.words = network.words.tolist()
+        places = {word: i for i, word in enumerate(self.words)}
+        start, end, pad = (places[manifest.tokens[name]] for name in ("start", "end", "pad"))
+        spellings = (ids for word in settings.bad_words for ids in self.tokenizer.spellings(word))
+        banned = tuple(tuple(places[i] for i in ids) for ids in spellings if places.keys() >= set(ids))
         self._free = Rules(end, pad)
         self._rules = replace(self._free, no_repeat=settings.no_repeat_ngram, banned=banned)
         workers = settings.threads or os.cpu_count() or 1
         budget = settings.cache_tokens // workers
         limits = Limits(settings.beam_size, budget, self._limit, settings.batch_tokens, workers)
-        self._batcher = Batcher(Network(artifact, settings), start, limits)
+        self._batcher = Batcher(network, start, limits)
 
     def translate(self, texts: Sequence[str]) -> list[str]:
         """The best translation of each text; "" for empty ones."""
@@ -199,7 +203,8 @@ class MarianModel:
     def generate(self, rows: Sequence[list[int]]) -> list[list[int]]:
         """Best target ids of each row of source ids (end included), without the start, with the end."""
         jobs = [self._job(row, self._search(len(row), self._rules)) for row in rows]
-        return [best[0] for best in gather([self._batcher.submit(job) for job in jobs]).result()]
+        found = gather([self._batcher.submit(job) for job in jobs]).result()
+        return [[self.words[i] for i in best[0]] for best in found]
 
     def try_golden(self, artifact: Artifact) -> None:
         """Asks the artifact's golden sentences, whatever the settings forbid.
@@ -231,7 +236,10 @@ class MarianModel:
 
     def _read(self, best: list[list[int]], search: Beam | Greedy) -> list[Candidate]:
         scores: Sequence[float | None] = search.scores() or [None] * len(best)
-        return [Candidate(self.tokenizer.decode(ids), s, len(ids)) for ids, s in zip(best, scores, strict=True)]
+        return [Candidate(self._text(ids), s, len(ids)) for ids, s in zip(best, scores, strict=True)]
+
+    def _text(self, said: list[int]) -> str:
+        return self.tokenizer.decode([self.words[i] for i in said])
 
     def _joined(self, results: Sequence[list[Candidate]]) -> Candidates:
         """Candidate n of the whole is candidate n of every piece, or its last one."""

@@ -33,20 +33,19 @@ ALIGNED = 64
 
 
 class Network:
-    """The graphs. `layers`, `heads` and `size` (width of a head) are the decoder's; `words` the vocabulary's."""
+    """The graphs. `layers`, `heads` and `size` (width of a head) are the decoder's.
+
+    The decoder counts the words that it may say from 0; `words` (said words,) are their ids in the vocabulary.
+    """
 
     def __init__(self, artifact: Artifact, settings: TranslationSettings) -> None:
-        graphs = ("embedding", "encoder", "decoder", "projection")
-        self._source, self.encoder, self.decoder, self.projection = (
+        graphs = ("source_embedding", "encoder", "target_embedding", "decoder", "projection")
+        self._source, self.encoder, self.embedding, self.decoder, self.projection = (
             _session(artifact.path(f"{graph}.onnx"), settings) for graph in graphs
         )
-        separate = "target_embedding.onnx"
-        own = separate in artifact.manifest.files
-        self.embedding = _session(artifact.path(separate), settings) if own else self._source
+        self.words: Array = np.load(artifact.path("words.npy"))
         caches = [x for x in self.decoder.get_inputs() if x.name.startswith("self_keys_")]
         self.layers, self.heads, self.size = len(caches), caches[0].shape[1], caches[0].shape[3]
-        self.words: int = self.projection.get_outputs()[0].shape[2]
-        self.scaled = len(self.projection.get_outputs()) == 2
 
     def remember(self, rows: Sequence[list[int]]) -> Array:
         """Keys and values of sentences of one length, as (rows, 2 × layers, heads, tokens, size)."""
@@ -84,8 +83,7 @@ class Rows:
         self._vectors, self._states = np.zeros((2, capacity, 1, width), np.float32)
         self._self_last, self._memory_last = np.zeros((2, capacity), np.int32)
         self._self_bound, self._memory_bound = np.zeros((), np.int32), np.zeros((), np.int32)
-        self._scores = np.empty((capacity, 1, network.words), np.float32)
-        self._scales = np.ones((capacity, 1, 1), np.float32)
+        self._logits = np.empty((capacity, 1, len(network.words)), np.float32)
         self._bound: dict[int, _Bound] = {}
 
     def join(self, row: int, memory: Array) -> None:
@@ -94,10 +92,10 @@ class Rows:
         self._memory.array[:, row, :, :tokens] = memory
         self._memory_last[row], self._positions[row] = tokens - 1, 0
 
-    def step(self, count: int, tokens: Sequence[int]) -> tuple[Array, Array]:
-        """One token further for the first `count` rows, fed with `tokens`: scores (count, words), scales (count,).
+    def step(self, count: int, tokens: Sequence[int]) -> Array:
+        """One token further for the first `count` rows, fed with `tokens`: logits (count, words).
 
-        Their product are the logits. Both are overwritten by the next step.
+        They are overwritten by the next step.
         """
         self._tokens[:count, 0] = tokens
         self._self_last[:count] = self._positions[:count, 0]
@@ -108,7 +106,7 @@ class Rows:
         self._network.decoder.run_with_iobinding(bound.decoder)
         self._network.projection.run_with_iobinding(bound.projection)
         self._positions[:count] += 1
-        return self._scores[:count, 0], self._scales[:count, 0, 0]
+        return self._logits[:count, 0]
 
     def follow(self, first: int, parents: Sequence[int]) -> None:
         """Rows `first`, `first + 1`, … continue what the rows `first + parents[0]`, … have said so far."""
@@ -142,12 +140,11 @@ class Rows:
             for j, part in enumerate(("keys", "values"))
         }
         written = {f"new_{name}": cache for name, cache in caches.items()}
-        scores = {"scores": self._scores[:count]} | ({"scales": self._scales[:count]} if network.scaled else {})
         ids = {"ids": self._tokens[:count], "positions": self._positions[:count]}
         return _Bound(
             _binding(network.embedding, ids, {"vectors": self._vectors[:count]}),
             _binding(network.decoder, decoder | caches, written | {"states": self._states[:count]}),
-            _binding(network.projection, {"states": self._states[:count]}, scores),
+            _binding(network.projection, {"states": self._states[:count]}, {"logits": self._logits[:count]}),
         )
 
 

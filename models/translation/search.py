@@ -45,10 +45,10 @@ class Search(Protocol):
     width: int
     """Rows that the sentence takes."""
 
-    def advance(self, scores: Array, scales: Array, /) -> Sequence[tuple[int, int]]:
+    def advance(self, logits: Array, /) -> Sequence[tuple[int, int]]:
         """(parent row, token) for each row's next step; empty when the sentence is done.
 
-        `scores` (width, words) times `scales` (width,) are the logits; `scores` may be overwritten.
+        `logits` (width, words) may be overwritten.
         """
         ...
 
@@ -66,8 +66,8 @@ class Greedy:
     said: list[int] = field(default_factory=list)
     width: int = 1
 
-    def advance(self, scores: Array, _scales: Array) -> Sequence[tuple[int, int]]:
-        line = scores[0]
+    def advance(self, logits: Array) -> Sequence[tuple[int, int]]:
+        line = logits[0]
         line[self.rules.forbidden(self.said)] = -np.inf
         token = self.rules.end if len(self.said) + 1 >= self.room else int(line.argmax())
         self.said.append(token)
@@ -95,8 +95,8 @@ class Beam:
     def __post_init__(self) -> None:
         self._running = [(NEVER * (i > 0), []) for i in range(self.width)]
 
-    def advance(self, scores: Array, scales: Array) -> Sequence[tuple[int, int]]:
-        chances = self._candidates(scores, scales)
+    def advance(self, logits: Array) -> Sequence[tuple[int, int]]:
+        chances = self._candidates(logits)
         said = len(self._running[0][1]) + 1
         going: list[tuple[float, int, int]] = []
         for rank, (chance, row, token) in enumerate(chances):
@@ -117,28 +117,28 @@ class Beam:
         """Mean log probability of the tokens, end included, of each of `best`."""
         return [score * len(ids) ** (self.penalty - 1) for score, ids in self._finished]
 
-    def _candidates(self, scores: Array, scales: Array) -> list[tuple[float, int, int]]:
+    def _candidates(self, logits: Array) -> list[tuple[float, int, int]]:
         """(log probability of the whole, row, token) of twice the width continuations, best first."""
         said = [ids for _, ids in self._running]
         before = np.array([chance for chance, _ in self._running], np.float32)
         if len(said[0]) + 1 >= self.room:
             return sorted(((float(chance), row, self.rules.end) for row, chance in enumerate(before)), reverse=True)
-        tokens, found = self._allowed(scores, said)
-        chances = found * scales[:, None] - log_sums(scores, scales)[:, None] + before[:, None]
+        tokens, found = self._allowed(logits, said)
+        chances = found - log_sums(logits)[:, None] + before[:, None]
         order = np.argsort(-chances, axis=None, kind="stable")[: 2 * self.width]
         rows, places = np.unravel_index(order, chances.shape)
         return [(float(chances[r, p]), int(r), int(tokens[r, p])) for r, p in zip(rows, places, strict=True)]
 
-    def _allowed(self, scores: Array, said: list[list[int]]) -> tuple[Array, Array]:
-        """Each row's greatest scores among what may be said: their indices and values, (width, 2 × width)."""
+    def _allowed(self, logits: Array, said: list[list[int]]) -> tuple[Array, Array]:
+        """Each row's greatest logits among what may be said: their indices and values, (width, 2 × width)."""
         kept = []
-        for line, ids in zip(scores, said, strict=True):
+        for line, ids in zip(logits, said, strict=True):
             silent = self.rules.forbidden(ids)
             kept.append((silent, line[silent]))
             line[silent] = -np.inf
-        tokens = greatest(scores, 2 * self.width)
-        found = np.take_along_axis(scores, tokens, 1)
-        for line, (silent, values) in zip(scores, kept, strict=True):
+        tokens = greatest(logits, 2 * self.width)
+        found = np.take_along_axis(logits, tokens, 1)
+        for line, (silent, values) in zip(logits, kept, strict=True):
             line[silent] = values
         return tokens, found
 
@@ -176,14 +176,13 @@ def greatest(scores: Array, count: int) -> Array:
     return np.take_along_axis(places, np.argsort(-found, axis=1, kind="stable")[:, :count], 1)
 
 
-def log_sums(scores: Array, scales: Array) -> Array:
-    """log Σ exp(score × scale) of each row, (rows,). Overwrites `scores`, since as much new memory costs more."""
-    tops = scores.max(1)
-    for line, top, scale in zip(scores, tops, scales, strict=True):
+def log_sums(logits: Array) -> Array:
+    """log Σ exp of each row, (rows,). Overwrites `logits`, since as much new memory costs more."""
+    tops = logits.max(1)
+    for line, top in zip(logits, tops, strict=True):
         np.subtract(line, top, out=line)
-        np.multiply(line, scale, out=line)
         np.exp(line, out=line)
-    norms: Array = np.log(scores.sum(1)) + tops * scales
+    norms: Array = np.log(logits.sum(1)) + tops
     return norms
 
 

@@ -29,6 +29,16 @@ class Tokenizer:
         """Whether the vocabulary has this target prefix, such as `>>por<<`; the empty one it always has."""
         return not prefix or prefix in self._ids
 
+    def sayable(self) -> list[int]:
+        """Ids that a translation may hold: the special ones, and the pieces of the target side's SentencePiece model.
+
+        Models of two languages with one table of both have learned to say no others. All ids, if those pieces are not
+        even half of what they should be: then the table was not made from them.
+        """
+        pieces = {self._target.id_to_piece(i) for i in range(self._target.get_piece_size())} | self._specials
+        known = sorted(i for piece, i in self._target_ids.items() if piece in pieces)
+        return known if 2 * len(known) > len(pieces) else sorted(self._target_ids.values())
+
     def encode(self, text: str, prefix: str = "") -> list[int]:
         """Ids of `prefix` (if any), the text's pieces, and the end. Pieces that are not in the table become unknown."""
         pieces = self._source.encode(text, out_type=str)

@@ -42,7 +42,7 @@ class Countdown:
     def join(self, row: int, memory: int) -> None:
         self.left[row] = int(memory)
 
-    def step(self, count: int, tokens: Sequence[int]) -> tuple[Array, Array]:
+    def step(self, count: int, tokens: Sequence[int]) -> Array:
         assert self.gate.wait(10)
         time.sleep(self.pace)
         assert len(tokens) == count <= self.capacity
@@ -54,7 +54,7 @@ class Countdown:
         for row in range(count):
             scores[row, self.left[row]] = 20
             self.left[row] -= 1
-        return scores, np.ones(count, np.float32)
+        return scores
 
     def follow(self, first: int, parents: Sequence[int]) -> None:
         self.left[first : first + len(parents)] = [self.left[first + parent] for parent in parents]
@@ -67,7 +67,7 @@ class Countdown:
 
 
 class Broken(Greedy):
-    def advance(self, _scores: Array, _scales: Array) -> Sequence[tuple[int, int]]:
+    def advance(self, _logits: Array) -> Sequence[tuple[int, int]]:
         raise ValueError("no such word")
 
 

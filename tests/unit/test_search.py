@@ -26,7 +26,7 @@ def run(search: Search, table: dict[tuple[int, ...], Array], steps: int = 20) ->
     said: list[tuple[int, ...]] = [()] * search.width
     for _ in range(steps):
         scores = np.stack([table.get(row, line(t0=1.0)) for row in said])
-        chosen: Sequence[tuple[int, int]] = search.advance(scores, np.ones(search.width, np.float32))
+        chosen: Sequence[tuple[int, int]] = search.advance(scores)
         if not chosen:
             return
         said = [(*said[parent], token) for parent, token in chosen]
