@@ -21,6 +21,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -44,10 +45,13 @@ Answer = TypeVar("Answer")
 
 
 class _Slot(Generic[Model]):
-    """A model that is there or on its way, and how many use it or wait for it."""
+    """A model that is there or on its way, and a mark for each who uses it or waits for it.
+
+    The marks are apart, because who holds the slot holds the model.
+    """
 
     def __init__(self, artifact: Artifact) -> None:
-        self.artifact, self.users = artifact, 0
+        self.artifact, self.users = artifact, list[None]()
         self.model: Future[Model] = Future()
         self.model.set_running_or_notify_cancel()  # one of several who wait for it must not cancel it
 
@@ -78,16 +82,16 @@ class Shelf(Generic[Model]):
             slot = self._slots.pop(artifact.folder, None)
             fresh = slot is None
             slot = self._slots[artifact.folder] = slot or _Slot(artifact)
-            slot.users += 1
+            slot.users.append(None)
             if fresh:
                 self._loader.submit(self._fill, slot)
         answer = then(slot.model, work)
-        answer.add_done_callback(lambda _: self._leave(slot))
+        answer.add_done_callback(partial(self._leave, slot.users))
         return answer
 
-    def _leave(self, slot: _Slot[Model]) -> None:
+    def _leave(self, users: list[None], _: "Future[Answer]") -> None:
         with self._idle:
-            slot.users -= 1
+            users.pop()
             self._idle.notify_all()
 
     def _fill(self, slot: _Slot[Model]) -> None:
