@@ -19,7 +19,7 @@ _PICTURE = (
 )
 _PICTURES = re.compile(rf"{_PICTURE}(?:\s*{_PICTURE})*")
 _LEAD = re.compile(rf"^(?:\s|[-–—―](?=\s|[^\W\d_]|[\"“«¿¡])|(?:…|\.\.\.)(?=\s*\w)|>>+|[*•·▪♪♫♬](?=\s|\w)|{_PICTURE})+")
-_TAIL = re.compile(rf"(?:\s|[♪♫♬]|{_PICTURE})+$")
+_TAIL = re.compile(rf"(?<![\s\u200D\uFE0F\u2600-\u27BF\U0001F000-\U0001FAFF])(?:\s|{_PICTURE})++$")
 _WORD = re.compile(r"\w+")
 _PAIRS = {'"': '"', "“": "”", "«": "»", "„": "“", "「": "」", "『": "』", "‘": "’", "(": ")", "[": "]", "（": "）"}
 

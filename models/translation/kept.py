@@ -134,9 +134,11 @@ def mask(text: str, parts: Sequence[Kept], stand_ins: Sequence[int]) -> Masked:
 def _apart(parts: "Iterator[Kept] | Sequence[Kept]") -> list[Kept]:
     """The parts in the order of the text; of two that overlap, the first given."""
     kept: list[Kept] = []
+    taken: set[int] = set()
     for part in parts:
-        if all(part.end <= other.start or other.end <= part.start for other in kept):
+        if taken.isdisjoint(range(part.start, part.end)):
             kept.append(part)
+            taken.update(range(part.start, part.end))
     return sorted(kept, key=lambda part: part.start)
 
 

@@ -102,7 +102,7 @@ def test_cut_without_spaces_and_inside_long_words() -> None:
     assert cut("x" * 10, len, 5, "en") == ["x" * 5, "x" * 5]
     assert cut("👩‍👧👩‍👧", len, 4, "en") == ["👩‍👧", "👩‍👧"]
     assert cut("👩‍👧", len, 1, "en") == ["👩", "\u200d", "👧"]
-    assert cut("see https://a.org/aaaaaaaaaaaaaa now", len, 33, "en") == ["see", "https://a.org/aaaaaaaaaaaaaa now"]
+    assert cut("see https://a.org/aaaaaaaaaaaaaa now", len, 33, "en") == ["see https://a.org/aaaaaaaaaaaaaa", "now"]
     assert cut("  a  ", lambda _: 9, 1, "en") == ["a"]
 
 
