@@ -47,7 +47,7 @@ _NUMERO = re.compile(r"\bNo\.$")
 
 _STRONG = re.compile(r"(?<=[;:՝])\s+|(?<!\s)\s+(?=[—–]\s)|(?<=[；：—])(?=[^\s；：—])")
 _COMMA = re.compile(r"(?<=,)\s+|(?<=[，、])(?=\S)")
-_CLAUSE = re.compile(r"(?<=[,;:])\s+|(?<!\s)\s+[—–]\s+|(?<=[，、；：])")
+_CLAUSE = re.compile(r"(?<=[,;:])\s+|(?<!\s)\s+(?=[—–]\s)|(?<=[，、；：])")
 _PHRASE = re.compile(r"(?<=[ぁ-ゖ])(?=[一-鿿ァ-ヺ])")  # kana, then kanji: a new phrase as a rule
 _SPACE = re.compile(r"\s+")
 _GROUPED = re.compile(r"\d+(?:[.,:'’]\d+|[ \xa0\u202f]\d{3}(?!\d))*")
