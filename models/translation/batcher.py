@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from models.translation.futures import answer, fail
+from models.translation.futures import answer, fail, forget
 from models.translation.network import Array, Network
 from models.translation.search import Search
 from models.translation.turns import Turns
@@ -134,6 +134,7 @@ class Batcher:
 
     def _fail(self, live: "Live | None", error: BaseException) -> None:
         """Those in the batch hear of it; without a batch, all do, since none can be had."""
+        forget(error)
         concerned = [*live.jobs, *live.arriving] if live else []
         if not concerned:
             with self._lock:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
+from traceback import clear_frames
 from typing import TypeVar
 
 A = TypeVar("A")
@@ -39,6 +40,13 @@ def fail(future: "Future[A]", error: BaseException) -> None:
     """The same with an error."""
     with suppress(InvalidStateError):
         future.set_exception(error)
+
+
+def forget(error: BaseException | None) -> None:
+    """Empties the frames of an error that has left them: its traceback would keep what they held."""
+    while error:
+        clear_frames(error.__traceback__)
+        error = error.__cause__
 
 
 def then(first: "Future[A]", work: "Callable[[A], Future[B]]") -> "Future[B]":

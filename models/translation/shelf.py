@@ -5,8 +5,8 @@ what it was before the first model. That is what a container's limit counts, who
 that the runtime packs for its kernels, the buffers of running batches. Pages of files are left out, since the system
 drops them by itself. Two sizes of one model before and after its load would say less: what neighbours that run
 meanwhile take and give back would be booked on it. Whether there is room is asked at each load, with twice the size of
-the files, which is what a load was seen to take at its peak (1.6 to 2.1 times). What else grows in this process counts
-too, so a process that keeps its translation models in bounds had better keep nothing else.
+the files, which is what a load was seen to take at its peak (1.6 to 2.1 times). What else grows or shrinks in this
+process counts too, so a process that keeps its translation models in bounds had better keep nothing else.
 
 Freed memory goes back to the system only when the C library is told to: without `malloc_trim`, an opus-mt-size model
 that was dropped left 230 of its 230 MB behind.
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from models.artifact import Artifact
-from models.translation.futures import fail, then
+from models.translation.futures import done, fail, forget, then
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +83,10 @@ class Shelf(Generic[Model]):
             fresh = slot is None
             slot = self._slots[artifact.folder] = slot or _Slot(artifact)
             slot.users.append(None)
+            model = slot.model
             if fresh:
                 self._loader.submit(self._fill, slot)
-        answer = then(slot.model, work)
+        answer = then(model, work)
         answer.add_done_callback(partial(self._leave, slot.users))
         return answer
 
@@ -99,11 +100,14 @@ class Shelf(Generic[Model]):
             self._make_room(SWELL * sum(file.bytes for file in slot.artifact.manifest.files.values()))
             model = self._load(slot.artifact)
         except BaseException as error:
+            forget(error)
             with self._idle:
                 del self._slots[slot.artifact.folder]
             fail(slot.model, error)
         else:
-            slot.model.set_result(model)
+            with self._idle:  # not the future that knows all who waited: it would keep their answers
+                waiting, slot.model = slot.model, done(model)
+            waiting.set_result(model)
         trim()
         self._make_room(0, keep=slot)
 
