@@ -17,7 +17,7 @@ class TranslationThresholds(Settings):
     """For greedy and beam search alike, over all sentences compared; the checkpoint's text is the reference."""
 
     same: float = Field(0.0, ge=0, le=1, description="least share of sentences that are the same, token by token")
-    token_agreement: float = Field(0.85, ge=0, le=1, description="least share of tokens that are the same")
+    token_agreement: float = Field(0.75, ge=0, le=1, description="least share of tokens that are the same")
     bleu: float = Field(80.0, ge=0, le=100)
     chrf: float = Field(90.0, ge=0, le=100)
     logit_error: float = Field(0.1, ge=0, description="most, of the first step, over the logits' own spread")

@@ -1,11 +1,16 @@
 """`python -m export`: makes model artifacts and checks them. Heavy imports happen inside, when a command needs them."""
 
+import signal
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
 from models.errors import DubError
+
+LOCAL = Path("models/local")
+"""Where the service looks for artifacts."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 benches = typer.Typer(no_args_is_help=True, help="Measure this product beside the engines that one would take instead.")
@@ -14,51 +19,124 @@ app.add_typer(benches, name="bench")
 
 @app.command()
 def translation(
-    model: Annotated[str, typer.Argument(help="a Marian checkpoint: hub name or folder")],
-    out: Annotated[Path, typer.Option(help="the artifact's folder, such as models/local/en-de")],
+    models: Annotated[list[str] | None, typer.Argument(help="Marian checkpoints: hub names or folders")] = None,
+    pair: Annotated[list[str], typer.Option(help="what serves this pair, such as en-de; repeatable")] = [],  # noqa: B006
+    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="every model that `pairs` lists")] = False,
+    out: Annotated[Path | None, typer.Option(help="the artifact's folder, for one model")] = None,
+    root: Annotated[Path, typer.Option(help="without --out: where folders called after the languages go")] = LOCAL,
+    again: Annotated[bool, typer.Option("--again", help="make those too that are there already")] = False,
     source: Annotated[
         list[str], typer.Option(help="source language (repeat for several), if the name does not tell")
     ] = [],  # noqa: B006
     target: Annotated[str, typer.Option(help="target language, if the name does not tell")] = "",
     prefix: Annotated[str | None, typer.Option(help="target token such as '>>por<<'")] = None,
     quantise: Annotated[bool, typer.Option(help="int8 for CPUs; --no-quantise keeps fp32, for GPUs")] = True,
-    licence: Annotated[str, typer.Option(help="SPDX name of the checkpoint's licence, for the manifest")] = "",
+    licence: Annotated[str, typer.Option(help="SPDX name, if the checkpoint's card does not tell")] = "",
     sentences: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="text for the parity check, a sentence a line")
     ] = None,
     test_set: Annotated[list[Path], typer.Option(help="source TAB reference lines to score on; repeatable")] = [],  # noqa: B006
 ) -> None:
-    """Export a Marian checkpoint for the translation engine."""
+    """Export Marian checkpoints for the translation engine: by name, by pair of languages, or all of them."""
     from export.translation import Order, export
 
-    lines = tuple(sentences.read_text("utf-8").splitlines()) if sentences else ()
-    texts = tuple(line.split("\t")[0] for line in lines)
-    export(Order(model, out, tuple(source), target, prefix, quantise, licence, texts, tuple(test_set)))
+    names = models or []
+    if len(names) == 1 and not pair and not all_pairs:
+        texts = tuple(lines(sentences))
+        folder = out or folder_for(names[0], root, tuple(source), target)
+        export(Order(names[0], folder, tuple(source), target, prefix, quantise, licence, texts, tuple(test_set)))
+        return
+    if out or source or target or prefix or licence or sentences or test_set:
+        raise typer.BadParameter(
+            "--out, --source, --target, --prefix, --licence, --sentences and --test-set go with one name"
+        )
+    many(names, pair, all_pairs, root, quantise, again)
+
+
+def many(names: list[str], pairs: list[str], every: bool, root: Path, quantise: bool, again: bool) -> None:
+    """Exits with 1 when any of them failed."""
+    from rich.console import Console
+
+    from export.batch import for_all, for_pairs, named, run, table
+
+    orders = [named(name, root, quantise) for name in names] + for_pairs(pairs, root, quantise)
+    orders += for_all(root, quantise) if every else []
+    if not orders:
+        raise typer.BadParameter("name a checkpoint, or give --pair en-de or --all-pairs")
+    outcomes = run(list({order.out: order for order in orders}.values()), again)
+    Console().print(table(outcomes))
+    if any(outcome.state == "failed" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def folder_for(model: str, root: Path, sources: tuple[str, ...], target: str) -> Path:
+    from export.languages import languages
+
+    sources, target = languages(model, sources, target)
+    return root / "-".join((*sources, target))
+
+
+def lines(path: Path | None) -> list[str]:
+    """The sentences of a file; of a test set, those of the source."""
+    return [line.split("\t")[0] for line in path.read_text("utf-8").splitlines()] if path else []
+
+
+@app.command()
+def whisper(
+    model: Annotated[str, typer.Argument(help="a Whisper checkpoint: hub name or folder")],
+    out: Annotated[Path | None, typer.Option(help="the artifact's folder; else models/local/ and the name")] = None,
+    quantisation: Annotated[
+        str, typer.Option(help="CTranslate2's name: int8, float16 (for GPUs), float32, …")
+    ] = "int8",
+    licence: Annotated[str, typer.Option(help="SPDX name, if the checkpoint's card does not tell")] = "",
+) -> None:
+    """Convert a Whisper checkpoint for the recogniser."""
+    from export.whisper import Order, export
+
+    export(Order(model, out or LOCAL / Path(model).name, quantisation, licence))
 
 
 @app.command()
 def verify(
     folder: Annotated[Path, typer.Argument(help="the artifact's folder")],
-    against: Annotated[str, typer.Option(help="the checkpoint it was made from: compare the two on text")] = "",
+    against: Annotated[
+        str, typer.Option(help="the checkpoint it was made from; needless when that came from the hub")
+    ] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="checksums and golden answers only, no checkpoint")] = False,
     sentences: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="that text, a sentence a line; else a few of ours")
+        Path | None, typer.Option(exists=True, dir_okay=False, help="text to compare on, a sentence a line; else ours")
     ] = None,
-    min_agreement: Annotated[float, typer.Option(help="share of tokens that are the same, greedy")] = 0.85,
-    min_bleu: Annotated[float, typer.Option(help="BLEU with the checkpoint's text as the reference")] = 80.0,
-    min_chrf: Annotated[float, typer.Option(help="chrF, likewise")] = 90.0,
-    max_logit_error: Annotated[float, typer.Option(help="of the first step, over the logits' own spread")] = 0.1,
+    audio: Annotated[list[Path], typer.Option(help="recordings to compare a recogniser on; repeatable")] = [],  # noqa: B006
+    min_same: Annotated[float | None, typer.Option(help="share of sentences that are the same")] = None,
+    min_agreement: Annotated[float | None, typer.Option(help="share of tokens that are the same")] = None,
+    min_bleu: Annotated[float | None, typer.Option(help="BLEU with the checkpoint's text as the reference")] = None,
+    min_chrf: Annotated[float | None, typer.Option(help="chrF, likewise")] = None,
+    max_logit_error: Annotated[
+        float | None, typer.Option(help="of the first step, over the logits' own spread")
+    ] = None,
+    max_wer: Annotated[float | None, typer.Option(help="word error rate of a recogniser, likewise")] = None,
 ) -> None:
-    """Check an artifact's checksums and its golden translations; with --against, its distance from the checkpoint."""
-    from export.parity import Thresholds
+    """Check an artifact's checksums and golden answers, then its distance from its checkpoint.
+
+    Without options, the thresholds of the settings hold (configs/export.py). Below one of them the exit status is 1.
+    """
     from export.verify import against as compare
+    from export.verify import origin
     from export.verify import verify as check
 
-    verdict = check(folder)
-    print(f"{folder}: {verdict.files} files intact, {verdict.golden} of {verdict.asked} golden sentences as at export")
-    if against:
-        lines = sentences.read_text("utf-8").splitlines() if sentences else []
-        texts = [line.split("\t")[0] for line in lines]
-        print(compare(folder, against, texts, Thresholds(min_agreement, min_bleu, min_chrf, max_logit_error)))
+    finding = check(folder)
+    print(f"{folder}: {finding.files} files intact, {finding.golden} of {finding.asked} golden sentences as at export")
+    checkpoint = against or ("" if quick else origin(folder))
+    if not checkpoint:
+        print("not compared with its checkpoint" + ("" if quick else ": say where that is with --against"))
+        return
+    limits = {"same": min_same, "token_agreement": min_agreement, "bleu": min_bleu, "chrf": min_chrf}
+    limits |= {"logit_error": max_logit_error, "word_error_rate": max_wer}
+    given = {name: value for name, value in limits.items() if value is not None}
+    comparison = compare(folder, checkpoint, lines(sentences), audio, given)
+    for name, figures in comparison.figures.items():
+        print(f"{name}: " + ", ".join(f"{figure} {value:g}" for figure, value in figures.items()))
+    comparison.insist(folder.name)
 
 
 @benches.command("translation")
@@ -101,7 +179,13 @@ def pairs() -> None:
     Console().print(table)
 
 
+def end(number: int, _frame: FrameType | None) -> NoReturn:
+    """A polite kill unwinds, so that scratch folders are cleared now and not by the next run."""
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
+    signal.signal(signal.SIGTERM, end)
     try:
         app()
     except DubError as error:

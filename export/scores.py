@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from export.parity import scorer
 from models.errors import ArtifactMissing
 from models.translation.marian import MarianModel
 
@@ -18,10 +19,7 @@ def read_pairs(path: Path, limit: int) -> list[tuple[str, str]]:
 
 def score(model: MarianModel, path: Path, limit: int = 200) -> dict[str, float]:
     """sentences, bleu and chrf (0–100, sacreBLEU's defaults) over the first `limit` lines of `path`."""
-    try:
-        import sacrebleu
-    except ImportError:
-        raise ArtifactMissing("scores need sacrebleu; install it with: pip install sacrebleu") from None
+    sacrebleu = scorer()
     pairs = read_pairs(path, limit)
     said, references = model.translate([source for source, _ in pairs]), [[reference for _, reference in pairs]]
     bleu, chrf = sacrebleu.corpus_bleu(said, references).score, sacrebleu.corpus_chrf(said, references).score

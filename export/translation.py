@@ -3,39 +3,34 @@
 The graphs are written from the weights, without tracing (`graphs` says how, and what int8 is here). The price of eight
 bits is agreement with the checkpoint: about one sentence in ten is worded differently; the manifest says how many were.
 
-Everything is made in a folder beside the target and moved in file by file, the manifest last.
+An artifact that misses the thresholds on the few sentences of an export is kept, with that verdict in its manifest:
+they are too few to condemn it. `verify` with text of your own is the judge, and its exit status the gate.
 """
 
 import json
 import logging
-import re
 import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from configs.engines import TranslationSettings
-from configs.pipeline import LANGUAGES
+from configs.export import ExportSettings
 from export import graphs
+from export.languages import languages, prefix
+from export.origin import commit, complete, licence, revision, source_name, tools
+from export.parity import GREEDY, SERVED, compare
 from export.probes import PROBES
+from export.reference import EXAMPLE, Checkpoint
 from export.scores import read_pairs, score
+from export.staging import staged
 from models.artifact import MANIFEST, Artifact, File, Manifest, digest, read
 from models.errors import ArtifactMissing
 from models.translation.marian import MarianModel
-from models.translation.pairs import ISO3, MODELS
-
-SERVED = TranslationSettings(device="cpu")
-GREEDY = TranslationSettings(device="cpu", beam_size=1)
-"""Parity and golden sentences are greedy, which shows the graphs best; scores are those of the search that serves."""
 
 TOKENIZER = ("source.spm", "target.spm", "vocab.json", "target_vocab.json")
-FAMILIES = {"jap": ("ja",), "ROMANCE": ("es", "fr", "it", "pt"), **{code: (code,) for code in LANGUAGES}}
-"""Language codes in hub names → the ISO-639-1 codes that they stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,77 +47,94 @@ class Order:
     sentences: tuple[str, ...] = ()
     test_sets: tuple[Path, ...] = ()
 
+    @property
+    def quantisation(self) -> str:
+        """As the manifest names it."""
+        return "int8-rows" if self.quantise else "none"
+
 
 def export(order: Order) -> Artifact:
     """Makes the artifact and prints how it goes. Minutes for a full-size model, seconds for a small one.
 
     Raises ArtifactMissing when the checkpoint cannot be had, is no Marian model, or does not say which languages it
-    translates.
+    translates, and OutOfSpace for a full disk; then what was at `order.out` before is still there.
     """
-    with warnings.catch_warnings():
-        _hush()
-        return _export(order)
-
-
-def _export(order: Order) -> Artifact:
-    config = _config(order.model)
-    _languages(order)
-    for path in order.test_sets:
-        read_pairs(path, 1)
-    order.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=order.out.parent, prefix=".export-") as scratch:
-        stage = Path(scratch, "stage", order.out.name)
-        stage.mkdir(parents=True)
-        print(f"writing the graphs of {order.model}, {'int8' if order.quantise else 'fp32'} …")
-        _tokenizer(order.model, Path(scratch, "tokenizer"), stage)
-        _graphs(order.model, config, stage, order.quantise)
-        manifest = _describe(order, config, stage)
-        manifest = _measure(order, Artifact(stage, manifest))
-        (stage / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
-        _move_in(stage, order.out, manifest)
-    artifact = read(order.out)
+    with quiet():
+        checkpoint = Checkpoint(order.model)
+        _feasible(order, checkpoint)
+        with staged(order.out) as stage:
+            manifest = _make(order, checkpoint, stage)
+            write(stage, manifest)
+        artifact = read(order.out)
     print(f"{order.out}: {sum(file.bytes for file in artifact.manifest.files.values()) / 1e6:.1f} MB, ready")
     return artifact
 
 
-def _hush() -> None:
+def write(folder: Path, manifest: Manifest) -> None:
+    """Puts the manifest into its folder in one step."""
+    fresh = folder / f".{MANIFEST}.part"
+    fresh.write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
+    fresh.replace(folder / MANIFEST)
+
+
+def listed(stage: Path) -> dict[str, File]:
+    """Size and checksum of every file that was made."""
+    return {path.name: File(bytes=path.stat().st_size, sha256=digest(path)) for path in sorted(stage.iterdir())}
+
+
+def today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
     """The libraries warn at length about settings that play no part here."""
-    warnings.simplefilter("ignore")
-    for name in ("transformers", "torch", "onnxruntime"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def _config(model: str) -> Any:
-    from transformers import AutoConfig
-
+    speaks = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # transformers sets its loggers' levels anew when it is imported
     try:
-        config = AutoConfig.from_pretrained(model)
-    except (OSError, ValueError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(speaks)
+
+
+def _feasible(order: Order, checkpoint: Checkpoint) -> None:
+    """What can be known to fail fails before the weights are read."""
+    languages(order.model, order.sources, order.target)
+    for path in order.test_sets:
+        read_pairs(path, 1)
+    activation = checkpoint.config.activation_function
+    if activation not in graphs.ACTIVATIONS:
         raise ArtifactMissing(
-            f"there is no checkpoint {model!r} in this folder or on the model hub, or the hub cannot be reached;"
-            " check the name and the network, or give a folder that was downloaded elsewhere"
-        ) from None
-    if config.model_type != "marian":
-        raise ArtifactMissing(
-            f"{model} is a {config.model_type} model; give a Marian one, such as Helsinki-NLP/opus-mt-en-de"
+            f"{order.model} uses the activation {activation}, which cannot be exported;"
+            f" give a model with one of: {', '.join(graphs.ACTIVATIONS)}, such as {EXAMPLE}"
         )
-    return config
 
 
-def _tokenizer(model: str, scratch: Path, stage: Path) -> None:
-    from transformers import MarianTokenizer
+def _make(order: Order, checkpoint: Checkpoint, stage: Path) -> Manifest:
+    print(f"reading {order.model} …")
+    _tokenizer(checkpoint, stage)
+    print(f"writing the graphs, {'int8' if order.quantise else 'fp32'} …")
+    _graphs(checkpoint, stage, order.quantise)
+    manifest = _describe(order, checkpoint, stage)
+    print("comparing with the checkpoint, greedy and with beams …")
+    return _measure(order, Artifact(stage, manifest), checkpoint)
 
-    with _complete(model):
-        MarianTokenizer.from_pretrained(model).save_pretrained(scratch)
+
+def _tokenizer(checkpoint: Checkpoint, stage: Path) -> None:
+    with complete(checkpoint.name):
+        scratch = stage.with_name(f"{stage.name}.tokenizer")
+        checkpoint.tokenizer.save_pretrained(scratch)
     for name in TOKENIZER:
         if (scratch / name).is_file():
             shutil.copyfile(scratch / name, stage / name)
 
 
-def _graphs(model: str, config: Any, stage: Path, quantise: bool) -> None:
+def _graphs(checkpoint: Checkpoint, stage: Path, quantise: bool) -> None:
     import onnx
 
-    weights = _weights(model)
+    weights, config = checkpoint.weights(), checkpoint.config
     written = {
         "embedding": graphs.embedding(weights, config, "encoder", quantise),
         "encoder": graphs.encoder(weights, config, quantise),
@@ -135,122 +147,40 @@ def _graphs(model: str, config: Any, stage: Path, quantise: bool) -> None:
         onnx.save(graph, stage / f"{name}.onnx")
 
 
-def _weights(model: str) -> graphs.Weights:
-    from transformers import MarianMTModel
-
-    with _complete(model):
-        network = MarianMTModel.from_pretrained(model)
-    return {name: tensor.float().numpy() for name, tensor in network.state_dict().items()}
-
-
-@contextmanager
-def _complete(model: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ArtifactMissing(
-            f"the checkpoint {model} is incomplete; download it again, weights and tokenizer"
-        ) from error
-
-
-def _describe(order: Order, config: Any, stage: Path) -> Manifest:
-    sources, target = _languages(order)
-    files = {f.name: File(bytes=f.stat().st_size, sha256=digest(f)) for f in sorted(stage.iterdir())}
+def _describe(order: Order, checkpoint: Checkpoint, stage: Path) -> Manifest:
+    sources, target = languages(order.model, order.sources, order.target)
+    vocabulary, config = json.loads((stage / "vocab.json").read_text("utf-8")), checkpoint.config
     return Manifest(
         kind="translation",
-        source=_source_name(order.model),
-        revision=getattr(config, "_commit_hash", None) or _fingerprint(Path(order.model)),
-        quantisation="int8-rows" if order.quantise else "none",
+        source=source_name(order.model),
+        revision=revision(order.model, config),
+        quantisation=order.quantisation,
+        opset=graphs.OPSET,
+        tools=tools("onnx", "onnxruntime", "transformers", "torch"),
         source_languages=sources,
         target_language=target,
-        target_prefix=_prefix(order, target, stage),
-        licence=order.licence or "see the model card of the checkpoint",
-        created=datetime.now(UTC).date().isoformat(),
+        target_prefix=prefix(order.model, target, vocabulary, order.prefix),
+        licence=order.licence or licence(order.model, commit(config)),
+        created=today(),
         tokens={"start": config.decoder_start_token_id, "end": config.eos_token_id, "pad": config.pad_token_id},
         positions=config.max_position_embeddings,
-        files=files,
+        files=listed(stage),
     )
 
 
-def _source_name(model: str) -> str:
-    """A hub name as it is; of a folder only its own name, since artifacts travel and paths do not."""
-    return Path(model).absolute().name if Path(model).is_dir() else model
-
-
-def _fingerprint(folder: Path) -> str:
-    """A revision for a checkpoint without one: the digest over its weight files."""
-    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
-    return "sha256:" + "+".join(digest(path)[:12] for path in weights)
-
-
-def _languages(order: Order) -> tuple[tuple[str, ...], str]:
-    """Source and target codes: as ordered, else from the table of known models, else from the model's name."""
-    known = [pair for pair, model in MODELS.items() if model.name == order.model]
-    named = re.search(r"opus-mt-(?:tc-big-|tc-base-)?([A-Za-z]+)-([A-Za-z]+)$", order.model)
-    sources: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    if named:
-        sources, targets = (FAMILIES.get(code, ()) for code in named.groups())
-    elif known:
-        sources, targets = ((known[0][side],) for side in (0, 1))
-    sources, targets = order.sources or sources, (order.target,) if order.target else targets
-    if not sources or len(targets) != 1 or not set(sources + targets) <= set(LANGUAGES):
-        raise ArtifactMissing(
-            f"the name {_source_name(order.model)} does not tell the languages;"
-            f" add --source and --target, out of {', '.join(LANGUAGES)}"
-        )
-    return sources, targets[0]
-
-
-def _prefix(order: Order, target: str, stage: Path) -> str:
-    """The target token: as ordered, else of a known model, else the only one that fits a vocabulary with several."""
-    vocabulary = json.loads((stage / "vocab.json").read_text("utf-8"))
-    tokens = sorted(piece for piece in vocabulary if re.fullmatch(r">>.+<<", piece))
-    known = [model.prefix for model in MODELS.values() if model.name == order.model and model.prefix]
-    wanted = order.prefix if order.prefix is not None else next(iter(known), None)
-    if wanted is None:
-        fitting = [token for token in tokens if token == f">>{ISO3[target]}<<"]
-        wanted = "" if len(tokens) < 2 else next(iter(fitting), None)
-    if wanted is None or (wanted and wanted not in tokens):
-        raise ArtifactMissing(f"this model serves several target languages; add --prefix, one of: {' '.join(tokens)}")
-    return wanted
-
-
-def _measure(order: Order, artifact: Artifact) -> Manifest:
-    """The manifest with parity, golden translations and scores, measured on the very files that will be served."""
-    language = artifact.manifest.source_languages[0]
+def _measure(order: Order, artifact: Artifact, checkpoint: Checkpoint) -> Manifest:
+    """The manifest with parity, verdict, golden translations and scores, of the very files that will be served."""
+    manifest, language = artifact.manifest, artifact.manifest.source_languages[0]
+    parity = compare(artifact, checkpoint, order.sentences or PROBES[language])
+    verdict = parity.judged(ExportSettings().for_translation(manifest.quantisation))
+    agreeing = f"{round(parity.greedy.same * parity.sentences)} of {parity.sentences} sentences"
+    print(f"{agreeing} read exactly as the checkpoint's own (greedy), chrF {parity.greedy.chrf:g}")
+    if not verdict.passed:
+        print(f"on these few, {'; '.join(verdict.missed)}: verify it with --sentences and more text before it serves")
     greedy, engine = (MarianModel(artifact, settings) for settings in (GREEDY, SERVED))
-    probes = order.sentences or PROBES[language]
-    ours = greedy.translate(probes)
-    theirs = _reference(order.model, artifact.manifest, probes)
-    agreeing = sum(a == b for a, b in zip(ours, theirs, strict=True))
-    print(f"{agreeing} of {len(probes)} sentences read exactly as the checkpoint's own (greedy)")
     scores = {path.stem: score(engine, path) for path in order.test_sets}
     for name, values in scores.items():
         print(f"{name}: {values}")
     golden = tuple(zip(PROBES[language], greedy.translate(PROBES[language]), strict=True))
-    facts = {"parity": f"{agreeing} of {len(probes)} sentences", "golden": golden, "scores": scores}
-    return artifact.manifest.model_copy(update=facts)
-
-
-def _reference(model: str, manifest: Manifest, texts: Sequence[str]) -> list[str]:
-    """What the checkpoint itself says, in torch, greedy, a sentence at a time."""
-    import torch
-    from transformers import MarianMTModel, MarianTokenizer
-
-    tokenizer, network = MarianTokenizer.from_pretrained(model), MarianMTModel.from_pretrained(model).eval()
-    torch.set_num_threads(1)  # two would spend their time waiting for each other on a busy machine
-    said = []
-    with torch.inference_mode():
-        for text in texts:
-            batch = tokenizer(f"{manifest.target_prefix} {text}".strip(), return_tensors="pt", truncation=True)
-            limit = min(GREEDY.max_length, manifest.positions)
-            ids = network.generate(**batch, num_beams=1, do_sample=False, max_length=limit)
-            said.append(tokenizer.decode(ids[0], skip_special_tokens=True))
-    return said
-
-
-def _move_in(stage: Path, out: Path, manifest: Manifest) -> None:
-    out.mkdir(exist_ok=True)
-    for name in (*manifest.files, MANIFEST):
-        (stage / name).replace(out / name)
+    facts = {"parity": agreeing, "verdict": verdict, "golden": golden, "scores": scores | parity.scores()}
+    return manifest.model_copy(update=facts)

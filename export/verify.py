@@ -1,77 +1,124 @@
-"""Is an artifact still what its manifest says? Checksums first, then, for translation, the golden sentences, and, when
-the checkpoint is at hand, the same text through both.
+"""Is an artifact still what its manifest says? Checksums first, then the golden answers, and then, when the checkpoint
+is at hand, the same text or the same recording through both.
 
-Golden sentences may differ a little between processors, because int8 kernels round differently (VNNI or not): so the
-check asks for half of them, which a swapped or damaged model does not reach.
+Golden answers may differ a little between processors, because int8 kernels round differently (VNNI or not): so the
+check asks for half of the sentences, or half of the words of a recording, which a damaged model does not reach.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
 
 from configs.engines import TranslationSettings
-from export.parity import Parity, Thresholds, compare
+from configs.export import ExportSettings, RecognitionThresholds, TranslationThresholds
+from export.parity import Figures, Parity, compare
 from export.probes import PROBES
-from models.artifact import MANIFEST, Artifact, damaged, read
+from export.reference import Checkpoint
+from export.transcripts import Hearing, edits, listen, said
+from export.translation import quiet, write
+from models.artifact import Artifact, Verdict, damaged, read
 from models.errors import ArtifactMissing
 from models.translation.marian import MarianModel
 
+T = TypeVar("T", TranslationThresholds, RecognitionThresholds)
+
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Finding:
     files: int
-    golden: int  # sentences that read as they did at export
+    golden: int  # answers that are as they were at export
     asked: int
 
 
-def verify(folder: Path) -> Verdict:
+def verify(folder: Path) -> Finding:
     """Raises ArtifactMissing, naming what is wrong and the command that makes the artifact again."""
     artifact = read(folder)
     broken = damaged(artifact)
     if broken:
         again = artifact.manifest.command
         raise ArtifactMissing(f"{', '.join(broken)} of {folder.name} changed since export; make it again: {again}")
-    verdict = Verdict(len(artifact.manifest.files), _golden(artifact), len(artifact.manifest.golden))
-    if 2 * verdict.golden < verdict.asked:
+    finding = Finding(len(artifact.manifest.files), _golden(artifact), len(artifact.manifest.golden))
+    if 2 * finding.golden < finding.asked:
         raise ArtifactMissing(
-            f"{folder.name} repeats only {verdict.golden} of {verdict.asked} golden sentences;"
+            f"{folder.name} repeats only {finding.golden} of {finding.asked} golden sentences;"
             f" make it again: {artifact.manifest.command}"
         )
-    return verdict
+    return finding
 
 
-def against(folder: Path, checkpoint: str, texts: Sequence[str] = (), thresholds: Thresholds = Thresholds()) -> Parity:  # noqa: B008
-    """Compares with the checkpoint, on `texts` or on plain sentences of ours, and writes the figures to the manifest.
+def origin(folder: Path) -> str:
+    """The hub name of the artifact's checkpoint; "" for one that was made from a folder."""
+    source = read(folder).manifest.source
+    return source if "/" in source else ""
 
-    They are written whether they please or not. Raises ArtifactMissing, naming what was missed, for thresholds that
-    are not met, and for a checkpoint that cannot be had.
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Search → figure → value, and what that comes to."""
+
+    figures: dict[str, Figures]
+    verdict: Verdict
+
+    def insist(self, name: str) -> None:
+        """Raises ArtifactMissing, with what artifact `name` missed, unless it passed."""
+        if not self.verdict.passed:
+            raise ArtifactMissing(
+                f"{name} is too far from its checkpoint ({'; '.join(self.verdict.missed)});"
+                " export it without quantisation, and check that --against names the checkpoint it was made from"
+            )
+
+
+def against(
+    folder: Path,
+    checkpoint: str,
+    texts: Sequence[str] = (),
+    recordings: Sequence[Path] = (),
+    limits: Mapping[str, float] = MappingProxyType({}),
+) -> Comparison:
+    """Compares with the checkpoint: a translation model on `texts`, a recogniser on `recordings`; or on some of ours.
+
+    Figures and verdict are written to the manifest, whether they please or not. `limits` take the place of thresholds
+    of the settings. Raises ArtifactMissing for a checkpoint that cannot be had, and with nothing to compare on.
     """
     artifact = read(folder)
-    parity = compare(artifact, checkpoint, texts or _plain(artifact))
-    _write(artifact, parity)
-    missed = thresholds.failed(parity)
-    if missed:
-        raise ArtifactMissing(
-            f"{folder.name} is too far from its checkpoint ({', '.join(missed)}); export it with --no-quantise"
-        )
-    return parity
+    found, verdict = _judged(artifact, checkpoint, texts, recordings, limits)
+    scores = {**artifact.manifest.scores, **found.scores()}
+    write(folder, artifact.manifest.model_copy(update={"scores": scores, "verdict": verdict}))
+    return Comparison(found.scores(), verdict)
+
+
+def _judged(
+    artifact: Artifact, name: str, texts: Sequence[str], recordings: Sequence[Path], limits: Mapping[str, float]
+) -> tuple[Parity | Hearing, Verdict]:
+    settings, manifest = ExportSettings(), artifact.manifest
+    # on the hub, the very revision that was exported
+    revision = manifest.revision if name == origin(artifact.folder) else None
+    with quiet():
+        if manifest.kind == "asr":
+            hearing = listen(artifact, name, recordings, revision)
+            return hearing, hearing.judged(_limited(settings.for_recognition(manifest.quantisation), limits))
+        parity = compare(artifact, Checkpoint(name, revision), texts or _plain(artifact))
+        return parity, parity.judged(_limited(settings.for_translation(manifest.quantisation), limits))
+
+
+def _limited(thresholds: T, limits: Mapping[str, float]) -> T:
+    """The thresholds with those of `limits` that they know."""
+    known = {name: value for name, value in limits.items() if name in type(thresholds).model_fields}
+    return thresholds.model_copy(update=known)
 
 
 def _plain(artifact: Artifact) -> tuple[str, ...]:
     return tuple(text for language in artifact.manifest.source_languages for text in PROBES[language])
 
 
-def _write(artifact: Artifact, parity: Parity) -> None:
-    scores = {**artifact.manifest.scores, "checkpoint": {name: float(x) for name, x in asdict(parity).items()}}
-    manifest = artifact.manifest.model_copy(update={"scores": scores})
-    fresh = artifact.folder / f".{MANIFEST}.part"
-    fresh.write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
-    fresh.replace(artifact.folder / MANIFEST)
-
-
 def _golden(artifact: Artifact) -> int:
-    if artifact.manifest.kind != "translation" or not artifact.manifest.golden:
+    if not artifact.manifest.golden:
         return 0
     texts, expected = zip(*artifact.manifest.golden, strict=True)
-    said = MarianModel(artifact, TranslationSettings(device="cpu", beam_size=1)).translate(texts)
-    return sum(a == b for a, b in zip(said, expected, strict=True))
+    if artifact.manifest.kind == "asr":
+        heard, known = said(artifact.folder).split(), expected[0].split()
+        return int(2 * edits(heard, known) <= len(known))
+    model = MarianModel(artifact, TranslationSettings(device="cpu", beam_size=1))
+    return sum(a == b for a, b in zip(model.translate(texts), expected, strict=True))

@@ -21,7 +21,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 
-from models.translation.futures import answer, fail
+from models.translation.futures import answer, fail, forget
 from models.translation.network import Array, Network
 from models.translation.search import Search
 from models.translation.turns import Turns
@@ -143,6 +143,7 @@ class Batcher:
 
     def _fail(self, live: "Live | None", error: BaseException) -> None:
         """Those in the batch hear of it; without a batch, all do, since none can be had."""
+        forget(error)
         concerned = [*live.jobs, *live.arriving] if live else []
         if not concerned:
             with self._lock:

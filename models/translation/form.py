@@ -1,9 +1,9 @@
 """The looks of a sentence: what a model drops or changes although it says nothing in any language.
 
-Dashes of dialogue, notes, bullets, emoji and enclosing quotation marks are taken off before translation and put back
-after it; a line in capitals is translated in small letters, since models know few words in capitals; the marks at the
-end follow the original. Emoji inside a sentence go back to the same share of its words, which may be a word too early
-or too late. Control characters that no reader sees are left out and named.
+Dashes of dialogue, notes, bullets, numbers of a list, emoji and enclosing quotation marks are taken off before
+translation and put back after it; a line in capitals is translated in small letters, since models know few words in
+capitals; the marks at the end follow the original. Emoji inside a sentence go back to the same share of its words,
+which may be a word too early or too late. Control characters that no reader sees are left out and named.
 
 Not kept: italics and other markup, quotation marks inside a sentence, a capital for each word.
 """
@@ -18,8 +18,10 @@ _PICTURE = (
     r"\U000E0020-\U000E007F]*)"
 )
 _PICTURES = re.compile(rf"{_PICTURE}(?:\s*{_PICTURE})*")
-_LEAD = re.compile(rf"^(?:\s|[-–—―](?=\s|[^\W\d_]|[\"“«¿¡])|(?:…|\.\.\.)(?=\s*\w)|>>+|[*•·▪♪♫♬](?=\s|\w)|{_PICTURE})+")
-_TAIL = re.compile(rf"(?:\s|[♪♫♬]|{_PICTURE})+$")
+_LEAD = re.compile(
+    rf"^(?:\s|[-–—―](?=\s|[^\W\d_]|[\"“«¿¡])|(?:…|\.\.\.)(?=\s*\w)|>>+|[*•·▪♪♫♬](?=\s|\w)|\d{{1,2}}[.)](?=\s+[^\W\d_])|{_PICTURE})+"
+)
+_TAIL = re.compile(rf"(?<![\s\u200D\uFE0F\u2600-\u27BF\U0001F000-\U0001FAFF])(?:\s|{_PICTURE})++$")
 _WORD = re.compile(r"\w+")
 _PAIRS = {'"': '"', "“": "”", "«": "»", "„": "“", "「": "」", "『": "』", "‘": "’", "(": ")", "[": "]", "（": "）"}
 

@@ -2,12 +2,17 @@
 
 Cancelling what comes last cancels what it waits for, down to the sentence in the running batch. Futures here stay
 pending until they have a result, because a running one of the standard library cannot be cancelled any more.
+
+Each holds those that wait for it, and not the other way round: a ring would keep what is done, and a model with it,
+until the garbage collector comes by.
 """
 
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
+from traceback import clear_frames
 from typing import TypeVar
 
 A = TypeVar("A")
@@ -37,6 +42,13 @@ def fail(future: "Future[A]", error: BaseException) -> None:
         future.set_exception(error)
 
 
+def forget(error: BaseException | None) -> None:
+    """Empties the frames of an error that has left them: its traceback would keep what they held."""
+    while error:
+        clear_frames(error.__traceback__)
+        error = error.__cause__
+
+
 def then(first: "Future[A]", work: "Callable[[A], Future[B]]") -> "Future[B]":
     """What `work` makes of the result of `first`; an error on the way is the result's error."""
     last: Future[B] = Future()
@@ -48,25 +60,35 @@ def then(first: "Future[A]", work: "Callable[[A], Future[B]]") -> "Future[B]":
 def gather(futures: "Sequence[Future[A]]") -> "Future[list[A]]":
     """All results, in order. The first error is the result's error, and cancels the others."""
     whole: Future[list[A]] = Future()
-    for future in futures:
-        _tie(whole, future)
+    results: dict[int, A] = {}
+    count = len(futures)
 
-    def one_done(future: "Future[A]") -> None:
+    def one_done(place: int, future: "Future[A]") -> None:
         if future.cancelled():
             whole.cancel()
         elif (error := future.exception()) is not None:
             fail(whole, error)
-        elif all(other.done() for other in futures):
-            answer(whole, lambda: [other.result() for other in futures])
+        else:
+            results[place] = future.result()
+            if len(results) == count:
+                answer(whole, lambda: [results[place] for place in range(count)])
 
     for future in futures:
-        future.add_done_callback(one_done)
+        _tie(whole, future)
+    for place, future in enumerate(futures):
+        future.add_done_callback(partial(one_done, place))
     return whole if futures else done([])
 
 
 def _tie(last: "Future[A]", first: "Future[B]") -> None:
     """Whoever gives up `last`, or hears that it failed, needs `first` no more."""
-    last.add_done_callback(lambda _: first.cancel())
+    needed = weakref.ref(first)
+
+    def let_go(_: "Future[A]") -> None:
+        if waiting := needed():
+            waiting.cancel()
+
+    last.add_done_callback(let_go)
 
 
 def _follow(last: "Future[B]", work: "Callable[[A], Future[B]]", first: "Future[A]") -> None:

@@ -52,10 +52,10 @@ def flags(
 ) -> tuple[str, ...]:
     """Names of the checks that `said`, as the translation of `text`, fails.
 
-    empty, length, repetition, untranslated, numbers, protected (a web or e-mail address or a word in a foreign script
-    is missing or changed), glossary (a term did not come out as told).
+    empty (or no word is left), length, repetition, untranslated, numbers, protected (a web or e-mail address or a word
+    in a foreign script is missing or changed), glossary (a term did not come out as told).
     """
-    if not said.strip():
+    if not said.strip() or _wordless(text, said):
         return ("empty",) if text.strip() else ()
     failed = {
         "length": not 1 / max_ratio <= length_ratio(text, said, source, target) <= max_ratio,
@@ -129,6 +129,13 @@ def untranslated(text: str, said: str, source: str, target: str) -> bool:
     if source in _SCRIPTS:
         return _share(said, _SCRIPTS[source]) > 0.2
     return _copied(text, said) > 0.6
+
+
+def _wordless(text: str, said: str) -> bool:
+    """Whether there were words and none is left, not even as a number."""
+    left, right = PROTECTED.sub(" ", text), PROTECTED.sub(" ", said)
+    gone = any(sign.isalpha() for sign in left) and not any(sign.isalpha() for sign in right)
+    return gone and not Counter(numbers(said)) - Counter(numbers(text))
 
 
 def _digits(number: str) -> str:

@@ -45,9 +45,9 @@ _ENUMERATOR = re.compile(r"^[\"'«“(\[]*(?:\d{1,3}|[^\W\d_])[.)]+$")
 _ORDINAL = re.compile(r"\b\d{1,2}\.$")
 _NUMERO = re.compile(r"\bNo\.$")
 
-_STRONG = re.compile(r"(?<=[;:՝])\s+|\s+(?=[—–]\s)|(?<=[；：—])(?=[^\s；：—])")
+_STRONG = re.compile(r"(?<=[;:՝])\s+|(?<!\s)\s+(?=[—–]\s)|(?<=[；：—])(?=[^\s；：—])")
 _COMMA = re.compile(r"(?<=,)\s+|(?<=[，、])(?=\S)")
-_CLAUSE = re.compile(r"(?<=[,;:])\s+|\s+[—–]\s+|(?<=[，、；：])")
+_CLAUSE = re.compile(r"(?<=[,;:])\s+|(?<!\s)\s+(?=[—–]\s)|(?<=[，、；：])")
 _PHRASE = re.compile(r"(?<=[ぁ-ゖ])(?=[一-鿿ァ-ヺ])")  # kana, then kanji: a new phrase as a rule
 _SPACE = re.compile(r"\s+")
 _GROUPED = re.compile(r"\d+(?:[.,:'’]\d+|[ \xa0\u202f]\d{3}(?!\d))*")
@@ -61,7 +61,9 @@ _JOINTS = {
     "ru": "и|а|но|или|потому|что|который|когда|если|чтобы",
     "hy": "և|եւ|ու|բայց|կամ|որ|որովհետև|երբ|եթե",
 }
-_BEFORE_JOINT = {language: re.compile(rf"\s+(?=(?:{words})\s)", re.IGNORECASE) for language, words in _JOINTS.items()}
+_BEFORE_JOINT = {
+    language: re.compile(rf"(?<!\s)\s+(?=(?:{words})\s)", re.IGNORECASE) for language, words in _JOINTS.items()
+}
 
 
 def sentences(text: str, language: str = "") -> list[str]:

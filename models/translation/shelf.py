@@ -5,8 +5,8 @@ what it was before the first model. That is what a container's limit counts, who
 that the runtime packs for its kernels, the buffers of running batches. Pages of files are left out, since the system
 drops them by itself. Two sizes of one model before and after its load would say less: what neighbours that run
 meanwhile take and give back would be booked on it. Whether there is room is asked at each load, with twice the size of
-the files, which is what a load was seen to take at its peak (1.6 to 2.1 times). What else grows in this process counts
-too, so a process that keeps its translation models in bounds had better keep nothing else.
+the files, which is what a load was seen to take at its peak (1.6 to 2.1 times). What else grows or shrinks in this
+process counts too, so a process that keeps its translation models in bounds had better keep nothing else.
 
 Freed memory goes back to the system only when the C library is told to: without `malloc_trim`, an opus-mt-size model
 that was dropped left 230 of its 230 MB behind.
@@ -21,11 +21,12 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from models.artifact import Artifact
-from models.translation.futures import fail, then
+from models.translation.futures import done, fail, forget, then
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +45,13 @@ Answer = TypeVar("Answer")
 
 
 class _Slot(Generic[Model]):
-    """A model that is there or on its way, and how many use it or wait for it."""
+    """A model that is there or on its way, and a mark for each who uses it or waits for it.
+
+    The marks are apart, because who holds the slot holds the model.
+    """
 
     def __init__(self, artifact: Artifact) -> None:
-        self.artifact, self.users = artifact, 0
+        self.artifact, self.users = artifact, list[None]()
         self.model: Future[Model] = Future()
         self.model.set_running_or_notify_cancel()  # one of several who wait for it must not cancel it
 
@@ -78,16 +82,17 @@ class Shelf(Generic[Model]):
             slot = self._slots.pop(artifact.folder, None)
             fresh = slot is None
             slot = self._slots[artifact.folder] = slot or _Slot(artifact)
-            slot.users += 1
+            slot.users.append(None)
+            model = slot.model
             if fresh:
                 self._loader.submit(self._fill, slot)
-        answer = then(slot.model, work)
-        answer.add_done_callback(lambda _: self._leave(slot))
+        answer = then(model, work)
+        answer.add_done_callback(partial(self._leave, slot.users))
         return answer
 
-    def _leave(self, slot: _Slot[Model]) -> None:
+    def _leave(self, users: list[None], _: "Future[Answer]") -> None:
         with self._idle:
-            slot.users -= 1
+            users.pop()
             self._idle.notify_all()
 
     def _fill(self, slot: _Slot[Model]) -> None:
@@ -95,11 +100,14 @@ class Shelf(Generic[Model]):
             self._make_room(SWELL * sum(file.bytes for file in slot.artifact.manifest.files.values()))
             model = self._load(slot.artifact)
         except BaseException as error:
+            forget(error)
             with self._idle:
                 del self._slots[slot.artifact.folder]
             fail(slot.model, error)
         else:
-            slot.model.set_result(model)
+            with self._idle:  # not the future that knows all who waited: it would keep their answers
+                waiting, slot.model = slot.model, done(model)
+            waiting.set_result(model)
         trim()
         self._make_room(0, keep=slot)
 

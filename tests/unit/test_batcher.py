@@ -276,3 +276,13 @@ def test_without_buffers_everybody_hears_of_it() -> None:
     shared = batcher(network)
     with pytest.raises(MemoryError):
         shared.submit(job(3)).result(10)
+
+
+def test_an_error_that_is_kept_keeps_no_buffers() -> None:
+    network = Countdown()
+    network.broken = 1
+    shared, gone = batcher(network), weakref.ref(network)
+    error = shared.submit(job(3)).exception(10)
+    shared.close()
+    del network
+    assert error and gone() is None

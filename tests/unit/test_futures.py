@@ -1,5 +1,7 @@
 """Futures one after the other: results, errors, and giving up."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -82,3 +84,18 @@ def test_what_is_settled_or_cancelled_stays_so(settle: Callable[[Future[int]], N
     known = done(1)
     settle(known)
     assert known.result() == 1
+
+
+def test_nothing_is_kept_by_what_is_done() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        first: Future[int] = Future()
+        whole = gather([then(first, lambda x: done(x)), then(first, lambda x: then(done(x), done))])
+        gone = [weakref.ref(future) for future in (first, whole)]
+        first.set_result(3)
+        assert whole.result(1) == [3, 3]
+        del first, whole
+        assert [future() for future in gone] == [None, None]
+    finally:
+        gc.enable()

@@ -13,6 +13,8 @@ from models.translation.quality import flags, length_ratio, missing_numbers, num
         ("Hello, how are you?", "  ", "en", "es", ("empty",)),
         ("", "", "en", "es", ()),
         ("Yes.", "Sí.", "en", "es", ()),
+        ("2. Save it.", "2.", "en", "es", ("empty",)),
+        ("Twelve.", "12.", "en", "es", ()),
         ("The cat is on the table and it sleeps there.", "El.", "en", "es", ("length",)),
         (
             "Good morning.",

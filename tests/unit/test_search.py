@@ -45,6 +45,18 @@ def test_greedy_takes_the_likeliest_word_and_beam_the_likeliest_sentence() -> No
     assert beam.best() == [[2, 5, END], [1, 3, END]]
 
 
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
+def test_scores_are_mean_log_probabilities_whatever_the_penalty(penalty: float) -> None:
+    beam = Beam(RULES, 10, 2, penalty)
+    run(beam, GARDEN)
+    chances = {(2, 5, END): 0.4 * 0.95, (1, 3, END): 0.6 * 0.55}
+    found = {tuple(ids): score for ids, score in zip(beam.best(), beam.scores(), strict=True)}
+    assert (2, 5, END) in found
+    for ids, score in found.items():
+        assert score == pytest.approx(math.log(chances[ids]) / 3, abs=1e-3)
+    assert Greedy(RULES, 10).scores() == []
+
+
 def test_candidates_of_a_beam_are_best_first_and_differ() -> None:
     beam = Beam(RULES, 10, 4)
     run(beam, GARDEN)

@@ -59,6 +59,7 @@ def test_german_ordinals_are_no_ends() -> None:
 
 @given(TEXTS)
 @example("a\x1fb. C")
+@example("1 2 3 – 4 5 6")
 def test_nothing_but_white_space_is_lost(text: str) -> None:
     for parts in (sentences(text), sentences(text, "de"), clauses(text)):
         assert signs("".join(parts)) == signs(text)
@@ -102,7 +103,7 @@ def test_cut_without_spaces_and_inside_long_words() -> None:
     assert cut("x" * 10, len, 5, "en") == ["x" * 5, "x" * 5]
     assert cut("👩‍👧👩‍👧", len, 4, "en") == ["👩‍👧", "👩‍👧"]
     assert cut("👩‍👧", len, 1, "en") == ["👩", "\u200d", "👧"]
-    assert cut("see https://a.org/aaaaaaaaaaaaaa now", len, 33, "en") == ["see", "https://a.org/aaaaaaaaaaaaaa now"]
+    assert cut("see https://a.org/aaaaaaaaaaaaaa now", len, 33, "en") == ["see https://a.org/aaaaaaaaaaaaaa", "now"]
     assert cut("  a  ", lambda _: 9, 1, "en") == ["a"]
 
 
@@ -111,6 +112,7 @@ def test_clauses_are_cut_where_both_sides_have_substance() -> None:
         "Before we start the lesson,",
         "take a pen and paper.",
     ]
+    assert clauses("We went to town — it was closed.") == ["We went to town", "— it was closed."]
     assert clauses("Yes, of course we can.") == ["Yes, of course we can."]
     assert clauses("今天我们来谈谈历史，明天我们去博物馆。") == ["今天我们来谈谈历史，", "明天我们去博物馆。"]
 

@@ -1,7 +1,10 @@
 """Which models are there, with models that are nothing but memory: 64 MB each."""
 
+import gc
 import threading
-from collections.abc import Iterator
+import time
+import weakref
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from pathlib import Path
 
@@ -57,6 +60,13 @@ def artifact(name: str) -> Artifact:
 
 def name_of(block: Block) -> "Future[str]":
     return done(block.name)
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -171,3 +181,22 @@ def test_an_error_in_the_work_is_its_callers_and_the_model_stays(maker: Maker) -
         shelf.use(artifact("a"), refuse).result(10)
     assert shelf.use(artifact("a"), name_of).result(10) == "a"
     assert maker.loads == ["a"]
+
+
+def test_neither_answers_nor_the_shelf_itself_are_kept(maker: Maker) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        shelf = Shelf(maker)
+        maker.gates["a"] = threading.Event()
+        answers = [shelf.use(artifact("a"), done) for _ in range(3)]
+        maker.gates["a"].set()
+        assert shelf.use(artifact("a"), name_of).result(10) == "a"
+        kept = [weakref.ref(answer) for answer in answers]
+        gone = [weakref.ref(shelf), weakref.ref(maker.blocks.pop("a"))]
+        answers.clear()
+        until(lambda: not any(answer() for answer in kept))
+        del shelf
+        until(lambda: not any(one() for one in gone))
+    finally:
+        gc.enable()

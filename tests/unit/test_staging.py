@@ -229,7 +229,7 @@ def test_a_full_disk_is_named_however_deep_it_is_wrapped(tmp_path: Path) -> None
             raise ArtifactMissing("the checkpoint is incomplete") from error
 
     with (
-        pytest.raises(OutOfSpace, match="the disk is full.*make room and export en-de again"),
+        pytest.raises(OutOfSpace, match=r"the disk is full.*make room and export en-de again"),
         staged(tmp_path / "en-de") as stage,
     ):
         fails(stage)

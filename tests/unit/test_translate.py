@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from configs.pipeline import TranslateSettings
@@ -37,14 +39,14 @@ def segments(*texts: str, seconds: float = 4.0) -> list[Segment]:
 
 
 async def run(
-    given: list[Segment],
+    work: list[Segment],
     engine: Ask,
     report: Report | None = None,
     target: str = "es",
     settings: TranslateSettings = TranslateSettings(),  # noqa: B008
 ) -> list[Segment]:
     report = report or Report("job")
-    return await translate(given, source="en", target=target, translate=engine, settings=settings, report=report)
+    return await translate(work, source="en", target=target, translate=engine, settings=settings, report=report)
 
 
 async def test_segments_keep_their_order_and_gain_a_translation() -> None:
@@ -214,6 +216,17 @@ async def test_alternatives_have_times_and_scores_and_are_few() -> None:
 async def test_without_scores_there_is_none() -> None:
     done = await run(segments("Yes."), Engine({"Yes.": "Sí."}))
     assert (done[0].score, done[0].alternatives) == (None, ())
+
+
+ODD = st.text(max_size=50) | st.text(alphabet="aB .!?…\"'«»“”()-—♪🎉\u200d漢Я1234,:/@.org\x07\n", max_size=50)
+
+
+@given(ODD, ODD)
+def test_no_text_and_no_answer_breaks_it(text: str, said: str) -> None:
+    done = asyncio.run(run(segments(text), Engine(lambda _: (said, said + "."))))
+    assert isinstance(done[0].translation, str)
+    if not text.strip():
+        assert done[0].translation == text
 
 
 def test_a_glossary_names_pairs_of_the_ten_languages() -> None:

@@ -1,12 +1,13 @@
 """The exporter, against torch: the same tokens, the same ids, and clear words when it cannot work."""
 
-import os
+import json
 import shutil
-import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from configs.engines import TranslationSettings
@@ -192,6 +193,12 @@ def test_int8_is_smaller_and_its_manifest_tells_everything(tiny: Path, fp32: Art
     assert manifest.positions == 64
     assert manifest.revision.startswith("sha256:")
     assert manifest.parity.endswith("of 6 sentences")
+    assert manifest.opset == 18
+    assert set(manifest.tools) == {"exporter", "onnx", "onnxruntime", "transformers", "torch"}
+    assert manifest.tools["onnx"] == onnx.__version__
+    assert manifest.verdict is not None
+    assert manifest.verdict.thresholds["chrf"] == 90
+    assert set(manifest.scores) == {"checkpoint.greedy", "checkpoint.beam4"}
     for graph in ("encoder.onnx", "decoder.onnx"):
         assert manifest.files[graph].bytes < fp32.manifest.files[graph].bytes  # its embeddings, nearly all of it, stay
     assert list(tmp_path.iterdir()) == [tmp_path / "int8"]
@@ -229,32 +236,56 @@ def test_languages_that_nobody_named_are_asked_for(tiny: Path, tmp_path: Path) -
 
 def test_a_checkpoint_without_weights_is_incomplete(tiny: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(tiny, tmp_path / "opus-mt-en-es")
+    weights = (broken / "model.safetensors").read_bytes()
     (broken / "model.safetensors").unlink()
+    with pytest.raises(ArtifactMissing, match="is incomplete; download it again, weights and tokenizer"):
+        export(Order(str(broken), tmp_path / "out"))
+    (broken / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     with pytest.raises(ArtifactMissing, match="is incomplete"):
+        export(Order(str(broken), tmp_path / "out"))
+    (broken / "model.safetensors").write_bytes(weights)
+    (broken / "source.spm").unlink()
+    with pytest.raises(ArtifactMissing, match="is incomplete"):
+        export(Order(str(broken), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    assert list(tmp_path.iterdir()) == [broken]
+
+
+def test_tensors_that_transformers_would_make_up_are_missed(tiny: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    broken = shutil.copytree(tiny, tmp_path / "opus-mt-en-es")
+    tensors = load_file(broken / "model.safetensors")
+    del tensors["model.decoder.layers.1.fc1.weight"]
+    save_file(tensors, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ArtifactMissing, match=r"is incomplete, it lacks model\.decoder\.layers\.1\.fc1\.weight"):
         export(Order(str(broken), tmp_path / "out"))
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    call = [sys.executable, "-m", "export", *arguments]
-    return subprocess.run(
-        call, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+def test_an_activation_that_no_operator_does_is_named(tiny: Path, tmp_path: Path) -> None:
+    odd = shutil.copytree(tiny, tmp_path / "opus-mt-en-es")
+    config = json.loads((odd / "config.json").read_text("utf-8")) | {"activation_function": "tanh"}
+    (odd / "config.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(ArtifactMissing, match="uses the activation tanh, which cannot be exported; give a model with"):
+        export(Order(str(odd), tmp_path / "out"))
 
 
-def test_an_unreachable_hub_is_one_sentence_on_the_command_line(tmp_path: Path) -> None:
-    done = command("translation", "Helsinki-NLP/opus-mt-en-de", "--out", str(tmp_path / "en-de"))
-    assert done.returncode == 1
-    assert "the hub cannot be reached" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "en-de").exists()
+def test_without_the_exporters_libraries_their_installation_is_named(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ArtifactMissing, match=r"install it with: pip install -e '\.\[export\]'"):
+        export(Order(str(tiny), tmp_path / "out"))
 
 
-def test_verify_on_the_command_line(tmp_path: Path) -> None:
-    assert "7 files intact" in command("verify", str(DEMO)).stdout
-    missing = command("verify", str(tmp_path / "nothing"))
-    assert missing.returncode == 1
-    assert "python -m export translation" in missing.stderr
+def test_the_licence_is_read_from_the_card_unless_it_is_given(tiny: Path, tmp_path: Path) -> None:
+    carded = shutil.copytree(tiny, tmp_path / "opus-mt-en-es")
+    (carded / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n# A card\n", "utf-8")
+    order = Order(str(carded), tmp_path / "out", sentences=FEW)
+    assert export(order).manifest.licence == "cc-by-4.0"
+    assert export(replace(order, licence="MIT")).manifest.licence == "MIT"
+    (carded / "README.md").write_text("# A card that says nothing\n", "utf-8")
+    assert export(order).manifest.licence == "see the model card of the checkpoint"
 
 
 def test_scores_are_measured_on_a_test_set(tiny: Path, tmp_path: Path) -> None:
