@@ -14,10 +14,12 @@ from models.translation.marian import MarianModel
 
 
 def first_logits(model: MarianModel, row: list[int]) -> NDArray[np.float32]:
-    """(vocabulary,) after the start token, for one row of source ids."""
+    """(vocabulary,) after the start token, for one row of source ids; -inf for words that are never said."""
     ear = _Ear()
     model._batcher.submit(Job(row, ear, 1)).result()
-    return ear.heard
+    logits = np.full(model.tokenizer.size, -np.inf, np.float32)
+    logits[model.words] = ear.heard
+    return logits
 
 
 @dataclass(slots=True)
@@ -25,8 +27,8 @@ class _Ear:
     heard: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     width: int = 1
 
-    def advance(self, scores: NDArray[np.float32], scales: NDArray[np.float32]) -> Sequence[tuple[int, int]]:
-        self.heard = scores[0] * scales[0]
+    def advance(self, logits: NDArray[np.float32]) -> Sequence[tuple[int, int]]:
+        self.heard = logits[0].copy()
         return ()
 
     def best(self) -> list[list[int]]:

@@ -33,6 +33,10 @@ class Checkpoint:
     def tokenizer(self) -> Any:
         return self._load()[0]
 
+    @property
+    def network(self) -> Any:
+        return self._load()[1]
+
     def weights(self) -> dict[str, NDArray[Any]]:
         """The tensors by transformers' names, in fp32."""
         return {name: tensor.numpy() for name, tensor in self._load()[1].state_dict().items()}

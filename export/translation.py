@@ -17,8 +17,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+import onnx
+
 from configs.export import ExportSettings
 from export import graphs
+from export.calibration import feeds
 from export.languages import languages, prefix
 from export.origin import commit, complete, licence, revision, source_name, tools
 from export.parity import GREEDY, SERVED, compare
@@ -29,6 +33,7 @@ from export.staging import staged
 from models.artifact import MANIFEST, Artifact, File, Manifest, digest, read
 from models.errors import ArtifactMissing
 from models.translation.marian import MarianModel
+from models.translation.tokenizer import Tokenizer
 
 TOKENIZER = ("source.spm", "target.spm", "vocab.json", "target_vocab.json")
 
@@ -50,7 +55,7 @@ class Order:
     @property
     def quantisation(self) -> str:
         """As the manifest names it."""
-        return "int8-rows" if self.quantise else "none"
+        return "int8" if self.quantise else "none"
 
 
 def export(order: Order) -> Artifact:
@@ -116,7 +121,7 @@ def _make(order: Order, checkpoint: Checkpoint, stage: Path) -> Manifest:
     print(f"reading {order.model} …")
     _tokenizer(checkpoint, stage)
     print(f"writing the graphs, {'int8' if order.quantise else 'fp32'} …")
-    _graphs(checkpoint, stage, order.quantise)
+    _graphs(order, checkpoint, stage)
     manifest = _describe(order, checkpoint, stage)
     print("comparing with the checkpoint, greedy and with beams …")
     return _measure(order, Artifact(stage, manifest), checkpoint)
@@ -131,20 +136,22 @@ def _tokenizer(checkpoint: Checkpoint, stage: Path) -> None:
             shutil.copyfile(scratch / name, stage / name)
 
 
-def _graphs(checkpoint: Checkpoint, stage: Path, quantise: bool) -> None:
-    import onnx
-
+def _graphs(order: Order, checkpoint: Checkpoint, stage: Path) -> None:
     weights, config = checkpoint.weights(), checkpoint.config
+    tokenizer = Tokenizer(stage)
+    source, target = np.arange(config.vocab_size), np.array(tokenizer.sayable())
+    rows = [tokenizer.encode(text) for text in PROBES[languages(order.model, order.sources, order.target)[0][0]]]
+    fed = feeds(checkpoint.network, rows) if order.quantise else {}
     written = {
-        "embedding": graphs.embedding(weights, config, "encoder", quantise),
-        "encoder": graphs.encoder(weights, config, quantise),
-        "decoder": graphs.decoder(weights, config, quantise),
-        "projection": graphs.projection(weights, config, quantise),
+        "source_embedding": graphs.embedding(weights, config, "encoder", source, fed),
+        "encoder": graphs.encoder(weights, config, fed),
+        "target_embedding": graphs.embedding(weights, config, "decoder", target, fed),
+        "decoder": graphs.decoder(weights, config, fed),
+        "projection": graphs.projection(weights, config, target, fed),
     }
-    if not config.share_encoder_decoder_embeddings:
-        written["target_embedding"] = graphs.embedding(weights, config, "decoder", quantise)
     for name, graph in written.items():
         onnx.save(graph, stage / f"{name}.onnx")
+    np.save(stage / "words.npy", target)
 
 
 def _describe(order: Order, checkpoint: Checkpoint, stage: Path) -> Manifest:

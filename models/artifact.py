@@ -47,7 +47,7 @@ class Manifest(BaseModel):
     kind: str
     source: str = Field(description="hub name or folder name of the checkpoint")
     revision: str
-    quantisation: str = Field(description="int8-rows, none, or CTranslate2's name")
+    quantisation: str = Field(description="int8, none, or CTranslate2's name")
     opset: int = Field(0, ge=0, description="of the ONNX graphs; 0 where it is not known or there are none")
     tools: dict[str, str] = Field(default_factory=dict, description="tool → the version that made this")
     source_languages: tuple[str, ...] = ()

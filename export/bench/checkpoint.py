@@ -118,7 +118,8 @@ def _side(pieces: list[str]) -> bytes:
     """The demo's SentencePiece model with other pieces."""
     from sentencepiece import sentencepiece_model_pb2
 
-    model: Any = sentencepiece_model_pb2.ModelProto()
+    library: Any = sentencepiece_model_pb2  # made by protoc, without types
+    model = library.ModelProto()
     model.ParseFromString((DEMO / "target.spm").read_bytes())
     del model.pieces[3:]  # unknown, beginning and end stay
     for rank, piece in enumerate(pieces):

@@ -13,7 +13,10 @@ END, UNKNOWN, PAD = "</s>", "<unk>", "<pad>"
 
 
 class Tokenizer:
-    """`folder` holds source.spm, target.spm and vocab.json; target_vocab.json too where the sides differ."""
+    """`folder` holds source.spm, target.spm and vocab.json; target_vocab.json too where the sides differ.
+
+    `size` is that of the target side's vocabulary.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._source = SentencePieceProcessor(model_file=str(folder / "source.spm"))
@@ -24,6 +27,7 @@ class Tokenizer:
         self._pieces: dict[int, str] = {i: piece for piece, i in self._target_ids.items()}
         self._specials = {END, UNKNOWN, PAD}
         self.end, self.unknown = self._ids[END], self._ids[UNKNOWN]
+        self.size = len(self._target_ids)
 
     def knows(self, prefix: str) -> bool:
         """Whether the vocabulary has this target prefix, such as `>>por<<`; the empty one it always has."""

@@ -187,7 +187,7 @@ def test_int8_is_smaller_and_its_manifest_tells_everything(tiny: Path, fp32: Art
     artifact = export(Order(str(tiny), tmp_path / "int8", licence="CC-BY-4.0"))
     manifest = artifact.manifest
     assert read(tmp_path / "int8").manifest == manifest
-    assert (manifest.source, manifest.quantisation, manifest.licence) == ("opus-mt-en-es", "int8-rows", "CC-BY-4.0")
+    assert (manifest.source, manifest.quantisation, manifest.licence) == ("opus-mt-en-es", "int8", "CC-BY-4.0")
     assert manifest.pairs == {("en", "es")}
     assert manifest.tokens == {"start": 6999, "end": 0, "pad": 6999}
     assert manifest.positions == 64
