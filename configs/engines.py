@@ -81,8 +81,20 @@ class TtsSettings(Settings):
     threads: int = Field(1, ge=0)
 
 
+class SpeakerSettings(Settings):
+    """Who speaks when. Without both models nobody is told apart: there is one speaker."""
+
+    engine: str = "sherpa-onnx"
+    segmentation: str = Field("", description="pyannote segmentation model: an .onnx file, or owner/name of a hub")
+    embedding: str = Field("", description="voice print model: an .onnx file, or owner/name/file.onnx of a hub")
+    threads: int = Field(1, ge=0)
+    block_s: float = Field(600.0, ge=30, description="sound that is looked at together; memory grows with it")
+    same_voice: float = Field(0.5, gt=0, lt=1, description="cosine of two voice prints above which they are one voice")
+
+
 class EngineSettings(Settings):
     vad: VadSettings = VadSettings()
     asr: AsrSettings = AsrSettings()
     translation: TranslationSettings = TranslationSettings()
     tts: TtsSettings = TtsSettings()
+    speaker: SpeakerSettings = SpeakerSettings()

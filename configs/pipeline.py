@@ -59,8 +59,14 @@ class RecognizeSettings(Settings):
     min_segment_s: float = Field(1.0, gt=0)
     max_segment_s: float = Field(12.0, gt=1)
     max_pause_s: float = Field(1.0, gt=0, description="a pause this long always ends a segment")
-    language_windows: int = Field(3, ge=1, description="clips of speech that vote on the language")
+    language_windows: int = Field(3, ge=1, description="clips of speech that vote on the language, at least")
+    language_every_s: float = Field(300.0, gt=0, description="of speech: one more vote for each")
+    max_language_windows: int = Field(12, ge=1)
     mismatch_probability: float = Field(0.8, ge=0, le=1, description="above it, speech overrules the language given")
+    languages: Literal["one", "many"] = Field(
+        "many", description="many: a recording whose votes differ is heard again, each part in its own language"
+    )
+    min_language_s: float = Field(4.0, ge=0, description="less speech than this in another language is a mishearing")
 
 
 class TranslateSettings(Settings):

@@ -5,6 +5,7 @@
     │   ├── UnreadableMedia       not a media file, damaged, too large, no audio track
     │   ├── UnsupportedLanguage   no model for this language or pair
     │   ├── NoSpeech              nothing was said
+    │   ├── UnreadableTranscript  the subtitles that came with a job are damaged or belong to another film
     │   └── PathNotAllowed        outside the roots that may be read
     ├── NotAllowed            the caller's     UNAUTHENTICATED / PERMISSION_DENIED / RESOURCE_EXHAUSTED
     ├── JobNotFound           the caller's     NOT_FOUND            404
@@ -39,6 +40,10 @@ class UnsupportedLanguage(InvalidJob):
 
 class NoSpeech(InvalidJob):
     code = "no_speech"
+
+
+class UnreadableTranscript(InvalidJob):
+    code = "unreadable_transcript"
 
 
 class PathNotAllowed(InvalidJob):

@@ -74,6 +74,17 @@ class Transcript:
 
 
 @dataclass(frozen=True, slots=True)
+class Voice:
+    """One speaker as heard in one clip: when, in seconds of the video, and a print that tells voices apart.
+
+    `print` is a vector whose direction is the speaker's: the smaller the angle between two, the more alike they sound.
+    """
+
+    spans: tuple[Span, ...]
+    print: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Alternative:
     """Another translation of a segment: an estimate of its speaking time in seconds, and its score as in Segment."""
 
@@ -86,8 +97,8 @@ class Alternative:
 class Segment:
     """One sentence on its way through the rooms. Each room returns `replace(segment, …)`.
 
-    Every optional field has one writer: recognize writes text, words and confidence; translate writes
-    translation, score, alternatives, condensed and flags; speak writes speech, spoken and voice; sync writes place,
+    Every optional field has one writer: recognize writes text, words, confidence, language, speaker and gender;
+    translate writes translation, score, alternatives, condensed and flags; speak writes speech, spoken and voice; sync writes place,
     tempo and dub.
     `start` and `end` are never edited after birth.
     """
@@ -98,6 +109,9 @@ class Segment:
     text: str
     words: tuple[Word, ...] = ()
     confidence: float | None = None  # mean word probability, 0–1
+    language: str | None = None  # ISO-639-1 code of `text`; None: that of the job
+    speaker: str | None = None  # who speaks, by a name that is the same all over the video
+    gender: str | None = None  # male or female, by the pitch of the speaker; None: not told
     translation: str | None = None
     score: float | None = None  # of the translation: mean log probability of its tokens; None: the engine gives none
     alternatives: tuple[Alternative, ...] = ()  # other translations, best first, without the chosen one

@@ -32,7 +32,10 @@ class Control(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked. Languages are ISO-639-1 codes; an empty or "auto" source means: detect it."""
+    """What was asked. Languages are ISO-639-1 codes; an empty or "auto" source means: detect it.
+
+    `transcript` is the path of an SRT or VTT file with what is said; empty: listen for it.
+    """
 
     job_id: str
     path: str
@@ -41,6 +44,7 @@ class Request:
     voice_gender: str = ""
     subtitles: Subtitles | None = None  # None: as configured
     tenant: str = "anonymous"
+    transcript: str = ""
 
 
 @dataclass(frozen=True, slots=True)
