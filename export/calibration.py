@@ -1,4 +1,4 @@
-"""What each layer of a checkpoint is fed: the ranges that int8 spreads its 256 codes over.
+"""What each layer of a checkpoint is fed and gives: the ranges that int8 spreads its 256 codes over.
 
 The checkpoint translates some text and some nonsense, and every linear layer is watched meanwhile. Nonsense, pieces
 drawn at random, is there because a few sentences do not reach the ends of the ranges; on the embedded model it reaches
@@ -6,13 +6,15 @@ them as well as a hundred sentences do, so the exporter needs no corpus. The ran
 of the others a value or two is clipped, which costs less than coarser codes for all.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from export.graphs import Fed
+from export.graphs import Seen
 
 NONSENSE, LONG = 16, 24
 """Rows that are drawn at random, and their pieces."""
@@ -21,18 +23,38 @@ WITHIN = 0.99
 """Share of rows that keep within each end of the range."""
 
 
-def feeds(network: Any, rows: Sequence[list[int]], longest: int = 48) -> dict[str, Fed]:
-    """Layer's name → what it is fed when `network` (a MarianMTModel) translates these source ids, and nonsense."""
+def watch(network: Any, rows: Sequence[list[int]], longest: int = 48) -> dict[str, Seen]:
+    """Layer's name → what was seen when `network` (a MarianMTModel) translates these source ids, and nonsense."""
     import torch
 
-    seen: dict[str, list[tuple[float, float]]] = {}
+    notes: defaultdict[str, Notes] = defaultdict(Notes)
     with torch.inference_mode():
         for row in [*rows, *_nonsense(network.config)]:
             source = torch.tensor([row])
             said = network.generate(input_ids=source, num_beams=1, do_sample=False, max_length=longest)
-            with _watched(network, seen):
+            with _watched(network, notes):
                 network(input_ids=source, decoder_input_ids=said)
-    return {name: _fed(ends) for name, ends in seen.items()}
+    return {name: taken.summary() for name, taken in notes.items()}
+
+
+@dataclass(slots=True)
+class Notes:
+    """Of one layer: the ends of every row that it was fed, and the largest magnitude of each value that it gave."""
+
+    lows: list[float] = field(default_factory=list)
+    highs: list[float] = field(default_factory=list)
+    gave: Any = 0.0
+
+    def take(self, fed: Any, gave: Any) -> None:
+        rows = fed.flatten(0, -2)
+        self.lows += rows.amin(-1).tolist()
+        self.highs += rows.amax(-1).tolist()
+        self.gave = np.maximum(self.gave, gave.flatten(0, -2).abs().amax(0).numpy())
+
+    def summary(self) -> Seen:
+        lows, highs = np.array(self.lows), np.array(self.highs)
+        low, high = float(np.quantile(lows, 1 - WITHIN)), float(np.quantile(highs, WITHIN))
+        return Seen(low, high, float(np.median(np.maximum(-lows, highs))), self.gave)
 
 
 def _nonsense(config: Any) -> list[list[int]]:
@@ -43,27 +65,16 @@ def _nonsense(config: Any) -> list[list[int]]:
 
 
 @contextmanager
-def _watched(network: Any, seen: dict[str, list[tuple[float, float]]]) -> Iterator[None]:
-    """Notes the ends of every row that a linear layer is fed."""
+def _watched(network: Any, notes: defaultdict[str, Notes]) -> Iterator[None]:
     from torch.nn import Linear
 
-    def watch(name: str) -> Any:
-        def note(_layer: Any, fed: Any) -> None:
-            flat = fed[0].flatten(0, -2)
-            seen.setdefault(name, []).extend(zip(flat.amin(-1).tolist(), flat.amax(-1).tolist(), strict=True))
-
-        return note
-
     layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, Linear)]
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers]
+    hooks = [
+        layer.register_forward_hook(lambda _layer, fed, gave, name=name: notes[name].take(fed[0], gave))
+        for name, layer in layers
+    ]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _fed(ends: list[tuple[float, float]]) -> Fed:
-    lows, highs = np.array(ends).T
-    low, high = float(np.quantile(lows, 1 - WITHIN)), float(np.quantile(highs, WITHIN))
-    return Fed(low, high, float(np.median(np.maximum(-lows, highs))))

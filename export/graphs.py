@@ -13,10 +13,11 @@ int8: a column of weights has a scale made from the weights; what a layer is fed
 checkpoint (`calibration`), so that no sentence changes the scale of another, and the product, its scale and its bias
 are one node. A layer that is fed with far outliers gets a scale for each row, made on the fly, at the price of six more
 nodes. Without VNNI (processors before 2019) pairs of products may saturate, which costs agreement; `verify` tells.
-Attention, norms and sums stay fp32.
+Caches of keys and
+values are int8 too, a scale each value; attention itself, norms and sums stay fp32.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ Weights = Mapping[str, Array]
 """The checkpoint's tensors by transformers' names."""
 
 OPSET, IR = 18, 9
+FLOAT = TensorProto.FLOAT
 EPSILON = 1e-5
 ACTIVATIONS = {"swish": "QuickGelu", "silu": "QuickGelu", "gelu": "Gelu", "relu": "Relu"}
 """transformers' names → operators; QuickGelu with alpha 1 is swish."""
@@ -40,12 +42,14 @@ WIDE = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Fed:
-    """What a layer was fed: the ends of the range, and the median of the largest magnitudes of rows."""
+class Seen:
+    """What a layer was fed: the ends of the range, and the median of the largest magnitudes of rows. And what it gave:
+    the largest magnitude of each value (width,)."""
 
     low: float
     high: float
     usual: float
+    gave: Array
 
     @property
     def steady(self) -> bool:
@@ -60,15 +64,21 @@ class Fed:
         """The code of 0."""
         return round(-min(self.low, 0.0) / self.scale)
 
+    @property
+    def steps(self) -> Array:
+        """What one code stands for in a cache of what the layer gave, (width,)."""
+        return np.maximum(self.gave / 127, 1e-6).astype(np.float32)
+
 
 class Graph:
     """Nodes and weights in the order in which they were added; values go by name.
 
-    `fed` tells by layer's name what it is fed; without an entry a layer stays fp32, and without any so do tables.
+    `seen` tells by layer's name what it is fed and gives; without an entry a layer stays fp32, and without any so do
+    tables and caches.
     """
 
-    def __init__(self, fed: Mapping[str, Fed]) -> None:
-        self._fed = fed
+    def __init__(self, seen: Mapping[str, Seen]) -> None:
+        self.seen = seen
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -95,9 +105,9 @@ class Graph:
         """x · matrix + bias for the layers of these names side by side; they are fed the same."""
         matrix = np.concatenate([weights[f"{name}.weight"].T for name in names], axis=1)
         bias = np.concatenate([weights[f"{name}.bias"] for name in names])
-        return self.product(x, "+".join(names), matrix, bias, self._fed.get(names[0]))
+        return self.product(x, "+".join(names), matrix, bias, self.seen.get(names[0]))
 
-    def product(self, x: str, name: str, matrix: Array, bias: Array | None, fed: "Fed | None") -> str:
+    def product(self, x: str, name: str, matrix: Array, bias: Array | None, fed: "Seen | None") -> str:
         """x · matrix + bias, the matrix as (in, out); in int8 when it is known what the layer is fed."""
         offset = "" if bias is None else self.weight(f"{name}.bias", bias.astype(np.float32))
         if fed is None:
@@ -109,7 +119,7 @@ class Graph:
             return self._steady(x, name, fed, columns, offset)
         return self._by_rows(x, columns, offset)
 
-    def _steady(self, x: str, name: str, fed: "Fed", columns: tuple[str, str], offset: str) -> str:
+    def _steady(self, x: str, name: str, fed: "Seen", columns: tuple[str, str], offset: str) -> str:
         scale = self.weight(f"{name}.scale", np.array(fed.scale, np.float32))
         zero = self.weight(f"{name}.zero", np.array(fed.zero, np.uint8))
         x = self.add("QuantizeLinear", x, scale, zero)
@@ -127,11 +137,11 @@ class Graph:
 
     def table(self, ids: str, name: str, rows: Array) -> str:
         """The rows of a table of vectors."""
-        if not self._fed:
+        if not self.seen:
             return self.add("Gather", self.weight(f"{name}.rows", rows), ids)
         codes, scales = coded(rows, axis=1)
         picked = self.add("Gather", self.weight(f"{name}.codes", codes), ids)
-        picked = self.add("Cast", picked, to=TensorProto.FLOAT)
+        picked = self.add("Cast", picked, to=FLOAT)
         return self.add("Mul", picked, self.add("Gather", self.weight(f"{name}.scales", scales[:, None]), ids))
 
     def norm(self, x: str, residual: str, name: str, weights: Weights) -> str:
@@ -145,8 +155,15 @@ class Graph:
             return self.fused(kind, x, alpha=1.0)
         return self.add(kind, x, domain="" if kind == "Relu" else "com.microsoft")
 
-    def model(self, name: str, outputs: Mapping[str, list[str | int]]) -> onnx.ModelProto:
-        infos = [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape) for output, shape in outputs.items()]
+    @property
+    def cache(self) -> int:
+        """The type of keys and values."""
+        return TensorProto.INT8 if self.seen else FLOAT
+
+    def model(self, name: str, outputs: Mapping[str, list[str | int]], kind: int = FLOAT) -> onnx.ModelProto:
+        """`kind` is the outputs' type, but for that of `new_…`, which are caches."""
+        kinds = {output: self.cache if output.startswith("new_") else kind for output in outputs}
+        infos = [helper.make_tensor_value_info(output, kinds[output], shape) for output, shape in outputs.items()]
         graph = helper.make_graph(self._nodes, name, self._inputs, infos, list(self._weights.values()))
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR, producer_name="export")
@@ -158,9 +175,9 @@ def coded(matrix: Array, axis: int) -> tuple[Array, Array]:
     return np.rint(matrix / scales).astype(np.int8), scales.squeeze(axis).astype(np.float32)
 
 
-def embedding(weights: Weights, config: Any, side: str, words: Array, fed: Mapping[str, Fed]) -> onnx.ModelProto:
+def embedding(weights: Weights, config: Any, side: str, words: Array, seen: Mapping[str, Seen]) -> onnx.ModelProto:
     """ids (rows, tokens), positions (rows, tokens) → vectors (rows, tokens, width). Id i stands for `words[i]`."""
-    graph = Graph(fed)
+    graph = Graph(seen)
     ids = graph.input("ids", TensorProto.INT64, ["rows", "tokens"])
     positions = graph.input("positions", TensorProto.INT64, ["rows", "tokens"])
     scale = np.float32(config.d_model**0.5 if config.scale_embedding else 1)
@@ -170,19 +187,34 @@ def embedding(weights: Weights, config: Any, side: str, words: Array, fed: Mappi
     return graph.model("embedding", {"vectors": ["rows", "tokens", config.d_model]})
 
 
-def encoder(weights: Weights, config: Any, fed: Mapping[str, Fed]) -> onnx.ModelProto:
+def encoder(weights: Weights, config: Any, seen: Mapping[str, Seen]) -> onnx.ModelProto:
     """vectors (rows, tokens, width) → memory (rows, tokens, 2 × layers × width): key and value of each decoder layer.
 
     All rows have the same number of tokens: nothing is padded, so nothing has to be masked.
     """
-    graph = Graph(fed)
-    x = graph.input("vectors", TensorProto.FLOAT, ["rows", "tokens", config.d_model])
+    graph = Graph(seen)
+    x = graph.input("vectors", FLOAT, ["rows", "tokens", config.d_model])
     for i in range(config.encoder_layers):
         x = _encoder_layer(graph, x, f"model.encoder.layers.{i}", weights, config)
     attentions = (f"model.decoder.layers.{i}.encoder_attn" for i in range(config.decoder_layers))
-    y = graph.linear(x, [f"{attention}.{part}_proj" for attention in attentions for part in "kv"], weights)
-    graph.add("Identity", y, outputs=("memory",))
-    return graph.model("encoder", {"memory": ["rows", "tokens", 2 * config.decoder_layers * config.d_model]})
+    names = [f"{attention}.{part}_proj" for attention in attentions for part in "kv"]
+    if seen:
+        codes = graph.linear(
+            x, names, {name: value for layer in names for name, value in _in_steps(layer, weights, seen)}
+        )
+        unit = graph.weight("unit", np.array(1, np.float32)), graph.weight("none", np.array(0, np.int8))
+        graph.add("QuantizeLinear", codes, *unit, outputs=("memory",))
+    else:
+        graph.add("Identity", graph.linear(x, names, weights), outputs=("memory",))
+    shape: list[str | int] = ["rows", "tokens", 2 * config.decoder_layers * config.d_model]
+    return graph.model("encoder", {"memory": shape}, graph.cache)
+
+
+def _in_steps(layer: str, weights: Weights, seen: Mapping[str, Seen]) -> Iterator[tuple[str, Array]]:
+    """The layer's weights, so that it gives codes."""
+    steps = seen[layer].steps
+    yield f"{layer}.weight", weights[f"{layer}.weight"] / steps[:, None]
+    yield f"{layer}.bias", weights[f"{layer}.bias"] / steps
 
 
 def _encoder_layer(graph: Graph, x: str, name: str, weights: Weights, config: Any) -> str:
@@ -196,15 +228,15 @@ def _encoder_layer(graph: Graph, x: str, name: str, weights: Weights, config: An
     return _feed_forward(graph, x, name, weights, config)
 
 
-def decoder(weights: Weights, config: Any, fed: Mapping[str, Fed]) -> onnx.ModelProto:
+def decoder(weights: Weights, config: Any, seen: Mapping[str, Seen]) -> onnx.ModelProto:
     """One token of every row: vectors (rows, 1, width) → states (rows, 1, width).
 
     `self_last` and `memory_last` (rows) are indices of the last place that a row attends to: its own position, and its
     sentence's last token. `self_bound` and `memory_bound` are the largest of them plus one. Caches are
     (rows, heads, places, width / heads); `new_…` are to be bound to the same buffers.
     """
-    graph, heads = Graph(fed), config.decoder_attention_heads
-    x = graph.input("vectors", TensorProto.FLOAT, ["rows", 1, config.d_model])
+    graph, heads = Graph(seen), config.decoder_attention_heads
+    x = graph.input("vectors", FLOAT, ["rows", 1, config.d_model])
     for kind in ("self", "memory"):
         graph.input(f"{kind}_last", TensorProto.INT32, ["rows"])
         graph.input(f"{kind}_bound", TensorProto.INT32, [])
@@ -215,7 +247,7 @@ def decoder(weights: Weights, config: Any, fed: Mapping[str, Fed]) -> onnx.Model
         for kind in ("self", "memory"):
             for part in ("keys", "values"):
                 shape: list[str | int] = ["rows", heads, f"{kind}_places", config.d_model // heads]
-                graph.input(f"{kind}_{part}_{i}", TensorProto.FLOAT, shape)
+                graph.input(f"{kind}_{part}_{i}", graph.cache, shape)
                 outputs[f"new_{kind}_{part}_{i}"] = shape
         x = _decoder_layer(graph, x, nothing, i, weights, config)
     graph.add("Identity", x, outputs=("states",))
@@ -238,12 +270,20 @@ def _cached(graph: Graph, fresh: tuple[str, str, str], kind: str, i: int, config
     """Attention of one query a row over its cache; no new keys and values means that the cache is complete."""
     heads = config.decoder_attention_heads
     caches = tuple(f"{kind}_{part}_{i}" for part in ("keys", "values"))
-    y, causal = f"{kind}_attention_{i}", int(kind == "self")
-    outputs = (y, *(f"new_{cache}" for cache in caches))
-    inputs = (*fresh, *caches, f"{kind}_last", f"{kind}_bound")
-    return graph.fused(
-        "GroupQueryAttention", *inputs, outputs=outputs, num_heads=heads, kv_num_heads=heads, causal=causal
-    )
+    outputs = (f"{kind}_attention_{i}", *(f"new_{cache}" for cache in caches))
+    inputs = (*fresh, *caches, f"{kind}_last", f"{kind}_bound", *_cache_scales(graph, kind, i, heads))
+    coded = {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL", "kv_cache_bit_width": 8}
+    sizes = {"num_heads": heads, "kv_num_heads": heads, "causal": int(kind == "self")}
+    return graph.fused("GroupQueryAttention", *inputs, outputs=outputs, **sizes, **(coded if graph.seen else {}))
+
+
+def _cache_scales(graph: Graph, kind: str, i: int, heads: int) -> tuple[str, ...]:
+    """Behind the operator's other optional inputs; none where caches are fp32."""
+    if not graph.seen:
+        return ()
+    attention = f"model.decoder.layers.{i}.{'self_attn' if kind == 'self' else 'encoder_attn'}"
+    steps = {part: graph.seen[f"{attention}.{part}_proj"].steps.reshape(heads, 1, -1) for part in "kv"}
+    return ("",) * 5 + tuple(graph.weight(f"{kind}_{part}_steps_{i}", value) for part, value in steps.items())
 
 
 def _feed_forward(graph: Graph, x: str, name: str, weights: Weights, config: Any) -> str:
@@ -256,12 +296,12 @@ def _after(graph: Graph, y: str, residual: str, projection: str, norm: str, weig
     return graph.norm(graph.linear(y, [projection], weights), residual, norm, weights)
 
 
-def projection(weights: Weights, config: Any, words: Array, fed: Mapping[str, Fed]) -> onnx.ModelProto:
+def projection(weights: Weights, config: Any, words: Array, seen: Mapping[str, Seen]) -> onnx.ModelProto:
     """states (rows, 1, width) → logits (rows, 1, words) of the words of these ids."""
-    graph = Graph(fed)
-    states = graph.input("states", TensorProto.FLOAT, ["rows", 1, config.d_model])
+    graph = Graph(seen)
+    states = graph.input("states", FLOAT, ["rows", 1, config.d_model])
     bias = weights.get("final_logits_bias", np.zeros(1)).reshape(-1)
     offset = bias[words] if bias.any() else None
-    logits = graph.product(states, "words", weights["lm_head.weight"][words].T, offset, fed.get("lm_head"))
+    logits = graph.product(states, "words", weights["lm_head.weight"][words].T, offset, seen.get("lm_head"))
     graph.add("Identity", logits, outputs=("logits",))
     return graph.model("projection", {"logits": ["rows", 1, len(words)]})

@@ -22,7 +22,7 @@ import onnx
 
 from configs.export import ExportSettings
 from export import graphs
-from export.calibration import feeds
+from export.calibration import watch
 from export.languages import languages, prefix
 from export.origin import commit, complete, licence, revision, source_name, tools
 from export.parity import GREEDY, SERVED, compare
@@ -141,13 +141,13 @@ def _graphs(order: Order, checkpoint: Checkpoint, stage: Path) -> None:
     tokenizer = Tokenizer(stage)
     source, target = np.arange(config.vocab_size), np.array(tokenizer.sayable())
     rows = [tokenizer.encode(text) for text in PROBES[languages(order.model, order.sources, order.target)[0][0]]]
-    fed = feeds(checkpoint.network, rows) if order.quantise else {}
+    seen = watch(checkpoint.network, rows) if order.quantise else {}
     written = {
-        "source_embedding": graphs.embedding(weights, config, "encoder", source, fed),
-        "encoder": graphs.encoder(weights, config, fed),
-        "target_embedding": graphs.embedding(weights, config, "decoder", target, fed),
-        "decoder": graphs.decoder(weights, config, fed),
-        "projection": graphs.projection(weights, config, target, fed),
+        "source_embedding": graphs.embedding(weights, config, "encoder", source, seen),
+        "encoder": graphs.encoder(weights, config, seen),
+        "target_embedding": graphs.embedding(weights, config, "decoder", target, seen),
+        "decoder": graphs.decoder(weights, config, seen),
+        "projection": graphs.projection(weights, config, target, seen),
     }
     for name, graph in written.items():
         onnx.save(graph, stage / f"{name}.onnx")

@@ -46,6 +46,7 @@ class Network:
         self.words: Array = np.load(artifact.path("words.npy"))
         caches = [x for x in self.decoder.get_inputs() if x.name.startswith("self_keys_")]
         self.layers, self.heads, self.size = len(caches), caches[0].shape[1], caches[0].shape[3]
+        self.kind = np.dtype(np.int8 if caches[0].type == "tensor(int8)" else np.float32)
 
     def remember(self, rows: Sequence[list[int]]) -> Array:
         """Keys and values of sentences of one length, as (rows, 2 × layers, heads, tokens, size)."""
@@ -77,7 +78,7 @@ class Rows:
         self._network = network
         places = math.ceil(places / ALIGNED) * ALIGNED
         shape = (2 * network.layers, capacity, network.heads, places, network.size)
-        self._said, self._memory = _Paged(shape), _Paged(shape)
+        self._said, self._memory = _Paged(shape, network.kind), _Paged(shape, network.kind)
         width = network.heads * network.size
         self._tokens, self._positions = np.zeros((2, capacity, 1), np.int64)
         self._vectors, self._states = np.zeros((2, capacity, 1, width), np.float32)
@@ -149,17 +150,17 @@ class Rows:
 
 
 class _Paged:
-    """A float32 array whose pages exist from their first use on. Axis 1 counts rows."""
+    """An array whose pages exist from their first use on. Axis 1 counts rows."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self._pages = mmap.mmap(-1, 4 * math.prod(shape))
+    def __init__(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
+        self._pages = mmap.mmap(-1, kind.itemsize * math.prod(shape))
         if hasattr(mmap, "MADV_NOHUGEPAGE"):
             self._pages.madvise(mmap.MADV_NOHUGEPAGE)
-        self.array: Array = np.frombuffer(self._pages, np.float32).reshape(shape)
+        self.array: Array = np.frombuffer(self._pages, kind).reshape(shape)
 
     def forget(self, row: int) -> None:
         layers, rows, *inner = self.array.shape
-        size = 4 * math.prod(inner)
+        size = self.array.itemsize * math.prod(inner)
         if size % mmap.PAGESIZE == 0 and hasattr(mmap, "MADV_DONTNEED"):
             for layer in range(layers):
                 self._pages.madvise(mmap.MADV_DONTNEED, (layer * rows + row) * size, size)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-GROUP = 64
+GROUP = 16
 NEVER = -1.0e9
 
 HOPELESS = 10.0
@@ -131,15 +131,13 @@ class Beam:
 
     def _allowed(self, logits: Array, said: list[list[int]]) -> tuple[Array, Array]:
         """Each row's greatest logits among what may be said: their indices and values, (width, 2 × width)."""
-        kept = []
-        for line, ids in zip(logits, said, strict=True):
-            silent = self.rules.forbidden(ids)
-            kept.append((silent, line[silent]))
-            line[silent] = -np.inf
+        silent = [(row, token) for row, ids in enumerate(said) for token in self.rules.forbidden(ids)]
+        places = tuple(np.array(silent).T)
+        kept = logits[places]
+        logits[places] = -np.inf
         tokens = greatest(logits, 2 * self.width)
         found = np.take_along_axis(logits, tokens, 1)
-        for line, (silent, values) in zip(logits, kept, strict=True):
-            line[silent] = values
+        logits[places] = kept
         return tokens, found
 
     def _finish(self, score: float, ids: list[int]) -> None:
@@ -168,21 +166,22 @@ def greatest(scores: Array, count: int) -> Array:
     if groups <= count:
         return np.argsort(-scores, axis=1, kind="stable")[:, :count]
     tops = scores[:, : groups * GROUP].reshape(rows, GROUP, groups).max(1)
-    best = np.sort(np.argpartition(-tops, count, axis=1)[:, :count], axis=1)
+    best = np.argpartition(tops, groups - count, axis=1)[:, groups - count :]
     inside = (best[:, :, None] + groups * np.arange(GROUP)).reshape(rows, -1)
     rest = np.broadcast_to(np.arange(groups * GROUP, words), (rows, words - groups * GROUP))
     places = np.concatenate([inside, rest], axis=1)
     found = np.take_along_axis(scores, places, 1)
-    return np.take_along_axis(places, np.argsort(-found, axis=1, kind="stable")[:, :count], 1)
+    near = np.argpartition(found, -count, axis=1)[:, -count:]
+    places, found = np.take_along_axis(places, near, 1), np.take_along_axis(found, near, 1)
+    return np.take_along_axis(places, np.lexsort((places, -found), axis=1), 1)
 
 
 def log_sums(logits: Array) -> Array:
     """log Σ exp of each row, (rows,). Overwrites `logits`, since as much new memory costs more."""
-    tops = logits.max(1)
-    for line, top in zip(logits, tops, strict=True):
-        np.subtract(line, top, out=line)
-        np.exp(line, out=line)
-    norms: Array = np.log(logits.sum(1)) + tops
+    tops = logits.max(1, keepdims=True)
+    logits -= tops
+    np.exp(logits, out=logits)
+    norms: Array = np.log(logits.sum(1)) + tops[:, 0]
     return norms
 
 

@@ -71,6 +71,27 @@ class Broken(Greedy):
         raise ValueError("no such word")
 
 
+class Several(Countdown):
+    """The same with rows of their own for each worker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workers: list[Countdown] = []
+
+    def rows(self, capacity: int, places: int) -> Countdown:
+        worker = Countdown()
+        worker.gate, worker.pace = self.gate, self.pace
+        self.workers.append(worker)
+        return worker.rows(capacity, places)
+
+
+def rest(shared: Batcher) -> None:
+    """Returns when the workers have ended."""
+    for worker in list(shared._workers):
+        worker.join(10)
+    assert not shared._workers
+
+
 def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 10
     while not condition():
@@ -191,10 +212,20 @@ def test_a_sentence_that_nobody_waits_for_is_dropped() -> None:
 def test_the_thread_ends_with_the_last_sentence() -> None:
     shared = batcher(Countdown())
     assert said(shared.submit(job(3))) == [3, 2, 1, 0]
-    for worker in list(shared._workers):
-        worker.join(10)
-    assert not shared._workers
+    rest(shared)
     assert said(shared.submit(job(2))) == [2, 1, 0]
+
+
+def test_workers_share_the_sentences_evenly_and_end_when_there_are_none() -> None:
+    network = Several()
+    network.gate.clear()
+    shared = Batcher(network, PAD, Limits(1, 10_000, 100, 10_000, workers=2))  # type: ignore[arg-type]
+    futures = [shared.submit(job(number)) for number in (9, 8, 7, 6, 5, 4, 3, 2)]
+    until(lambda: len(network.workers) == 2)
+    network.gate.set()
+    assert [said(future) for future in futures] == [list(range(number, -1, -1)) for number in (9, 8, 7, 6, 5, 4, 3, 2)]
+    assert [max(len(step) for step in worker.steps) for worker in network.workers] == [4, 4]
+    rest(shared)
 
 
 def test_closing_waits_for_what_was_submitted_and_lets_go_of_the_network() -> None:
@@ -216,8 +247,7 @@ def test_a_running_sentence_that_is_given_up_leaves_the_batch() -> None:
     assert given_up.cancel()
     assert said(other) == list(range(40, -1, -1))
     assert said(shared.submit(job(3))) == [3, 2, 1, 0]
-    for worker in list(shared._workers):
-        worker.join(10)
+    rest(shared)
     assert len(network.steps) < 80
 
 

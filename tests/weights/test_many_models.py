@@ -184,8 +184,10 @@ def test_sentences_that_are_given_up_end_at_once() -> None:
     assert sum(given_up) > 350
     assert "agua" in say(marian, text="We need water.")
     batcher = marian.model("en", "es")._batcher
-    batcher._thread.join(1)
-    assert not batcher._thread.is_alive() and not batcher._waiting
+    for worker in list(batcher._workers):
+        worker.join(1)
+    assert not batcher._workers
+    assert not batcher._waiting
 
 
 def test_scores_are_mean_log_probabilities_beside_their_candidates(tmp_path: Path) -> None:
