@@ -11,9 +11,9 @@ from itertools import permutations
 
 import numpy as np
 
-from configs.engines import AsrSettings, TranslationSettings, TtsSettings, VadSettings
+from configs.engines import AsrSettings, SpeakerSettings, TranslationSettings, TtsSettings, VadSettings
 from configs.pipeline import LANGUAGES
-from models.segment import RECOGNITION_RATE, Audio, Clip, Sentence, Span, Speech, Transcript, Utterance, Word
+from models.segment import RECOGNITION_RATE, Audio, Clip, Sentence, Span, Speech, Transcript, Utterance, Voice, Word
 
 FRAME = 320
 """Samples over which loudness is measured: 20 ms."""
@@ -125,6 +125,20 @@ class EchoTranslator:
         future: Future[Sentence] = Future()
         future.set_result(self.translate([sentence])[0])
         return future
+
+
+class EchoDiarizer:
+    """Whatever is loud is one and the same voice."""
+
+    def __init__(self, settings: SpeakerSettings) -> None:
+        self._settings = settings
+
+    def diarize(self, clips: list[Clip]) -> list[list[Voice]]:
+        heard = [(clip, loud_spans(clip.audio, min_silence_s=0.3, min_speech_s=0.1)) for clip in clips]
+        return [
+            [Voice(tuple(Span(clip.start + s.start, clip.start + s.end) for s in spans), (1.0,))] if spans else []
+            for clip, spans in heard
+        ]
 
 
 class EchoTts:

@@ -19,6 +19,7 @@ ENGINES = {
         "espeak": "models.tts.espeak:EspeakTts",
         "echo": "models.echo:EchoTts",
     },
+    "speaker": {"sherpa-onnx": "models.speaker.sherpa:SherpaDiarizer", "echo": "models.echo:EchoDiarizer"},
 }
 
 

@@ -98,8 +98,8 @@ class Segment:
     """One sentence on its way through the rooms. Each room returns `replace(segment, …)`.
 
     Every optional field has one writer: recognize writes text, words, confidence, language, speaker and gender;
-    translate writes translation, score, alternatives, condensed and flags; speak writes speech, spoken and voice; sync writes place,
-    tempo and dub.
+    translate writes translation, score, alternatives, condensed and flags; speak writes speech, spoken and voice; sync
+    writes place, tempo and dub.
     `start` and `end` are never edited after birth.
     """
 

@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import sys
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ import numpy as np
 
 from configs.pipeline import PipelineSettings, PrepareSettings
 from models.errors import NoSpeech, StageFailed, UnreadableMedia, UnsupportedLanguage
-from models.segment import RECOGNITION_RATE, Audio, Clip, Transcript
+from models.segment import RECOGNITION_RATE, Audio, Clip, Span, Transcript
 from serve_app import ffmpeg
+from serve_app.languages import Vote, clock, counted, vote
 from serve_app.media import Source
 
 logger = logging.getLogger(__name__)
@@ -54,9 +54,14 @@ async def detect_language(
             "load a multilingual one"
         )
     source = await look(path, settings.prepare)
-    clips = await asyncio.gather(*(listen(source, start, settings.stall_s) for start in places(source.duration)))
-    heard = await asyncio.gather(*(recognize(Clip(audio)) for audio in clips if len(audio)))
-    return verdict([transcript for transcript in heard if transcript.words])
+    spans = [Span(start, start + LISTEN_S) for start in places(source.duration)]
+    votes = await asyncio.gather(*(ask(source, span, recognize, settings.stall_s) for span in spans))
+    return verdict(votes)
+
+
+async def ask(source: Source, span: Span, recognize: Callable[[Clip], Awaitable[Transcript]], stall_s: float) -> Vote:
+    audio = await listen(source, span.start, stall_s)
+    return vote(span, await recognize(Clip(audio, span.start)) if len(audio) else Transcript((), ""))
 
 
 async def look(path: Path, settings: PrepareSettings) -> Source:
@@ -115,16 +120,14 @@ async def listen(source: Source, start: float, stall_s: float) -> Audio:
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-def verdict(heard: list[Transcript]) -> Detection:
-    """The language with the largest share of the votes, weighted by probability."""
-    if not heard:
+def verdict(votes: list[Vote]) -> Detection:
+    """The language with the largest share of the votes, weighted by probability; the message names each vote."""
+    language, confidence, count = counted(votes)
+    if not count:
         raise NoSpeech("no speech was found at the places that were listened to; choose the language by hand")
-    votes: dict[str, float] = defaultdict(float)
-    for transcript in heard:
-        votes[transcript.language] += transcript.language_probability
-    language = max(votes, key=lambda name: votes[name])
-    confidence = votes[language] / len(heard)
+    heard = [one for one in votes if one.language]
+    each = ", ".join(f"{clock(one.span.start)} {one.language} {one.probability:.0%}" for one in heard)
     if confidence < CERTAIN:
-        raise UnsupportedLanguage("the language could not be told with certainty; choose it by hand")
-    agreed = sum(transcript.language == language for transcript in heard)
-    return Detection(language, confidence, f"detected {language} in {agreed} of {len(heard)} stretches of speech")
+        raise UnsupportedLanguage(f"the language could not be told with certainty ({each}); choose it by hand")
+    agreed = sum(one.language == language for one in heard)
+    return Detection(language, confidence, f"detected {language} in {agreed} of {count} stretches of speech: {each}")

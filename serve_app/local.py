@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from configs.app import AppSettings
-from configs.engines import EngineSettings
+from configs.engines import EngineSettings, SpeakerSettings
 from models.registry import load
-from models.segment import Sentence
+from models.segment import Clip, Sentence, Voice
+from serve_app.engines import Models
 from serve_app.jobs.job import Request
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
-from serve_app.pipeline import Models, dub
+from serve_app.pipeline import dub
 from serve_app.screen import Screen
 
 Item = TypeVar("Item")
@@ -54,7 +55,15 @@ def models(settings: EngineSettings) -> Models:
         speak=in_thread(load("tts", "fallback", settings.tts).speak, at_once=settings.tts.at_once),
         hears=recognizer.languages,
         pairs=translator.pairs,
+        diarize=diarizing(settings.speaker),
     )
+
+
+def diarizing(settings: SpeakerSettings) -> Callable[[Clip], Awaitable[list[Voice]]] | None:
+    """Tells voices apart, or None where nothing is configured for it. Raises ArtifactMissing for half a setting."""
+    if settings.engine == "sherpa-onnx" and not (settings.segmentation or settings.embedding):
+        return None
+    return in_thread(load("speaker", settings.engine, settings).diarize)
 
 
 async def dub_file(request: Request, settings: AppSettings, out: Path, console: Console) -> dict[str, Any]:

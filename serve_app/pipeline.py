@@ -13,16 +13,20 @@ import contextlib
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
 from configs.app import AppSettings
 from configs.pipeline import PipelineSettings
 from models.errors import InvalidJob, NoSpeech, StageFailed
-from models.segment import Clip, Segment, Sentence, Span, Speech, Transcript, Utterance, segments_from_json, to_json
-from models.translation.pairs import route
+from models.segment import Segment, Span, segments_from_json, to_json
+from serve_app import heard as kept
+from serve_app import hearing, transcripts
+from serve_app.engines import Models
 from serve_app.ffmpeg import whole
+from serve_app.hearing import Heard
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Artifacts, Workspace, artifacts, disk_space, key, write_json
@@ -32,29 +36,11 @@ from serve_app.stages import first, room
 from serve_app.stages.extract import extract
 from serve_app.stages.mux import Mixed, mux
 from serve_app.stages.prepare import prepare
-from serve_app.stages.recognize import identify, listen, recognize
 from serve_app.stages.speak import speak
 from serve_app.stages.subtitle import subtitle, write
 from serve_app.stages.sync import sync
 from serve_app.stages.translate import Once, translate
 from serve_app.windows import windows
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """The seam between the pipeline and the engines: four async callables, one item in, one out.
-
-    Serve's handles already are such callables (batching happens behind them, over all jobs); the local twin fills them
-    with threads; a test fills them with plain functions. `hears` are the languages of the recogniser (None: any that it
-    can detect) and `pairs` the (source, target) pairs that have a model of their own.
-    """
-
-    detect: Callable[[Clip], Awaitable[list[Span]]]
-    recognize: Callable[[Clip], Awaitable[Transcript]]
-    translate: Callable[[Sentence], Awaitable[Sentence]]
-    speak: Callable[[Utterance], Awaitable[Speech]]
-    hears: frozenset[str] | None
-    pairs: frozenset[tuple[str, str]]
 
 
 async def nobody_else() -> None:
@@ -111,6 +97,7 @@ class Line:
     files: Artifacts
     report: Report
     input: tuple[int, ...] = ()
+    dubbable: frozenset[str] = frozenset()
     windows_passed: Counter[str] = field(default_factory=Counter)
     segments_total: int = 0
     segments_done: int = 0
@@ -122,11 +109,12 @@ class Line:
     async def run(self) -> Result:
         source = await self.prepare()
         wav = await self.extract(source)
-        speech, language = await self.listen(source, wav)
-        segments = await self.through_windows(source, wav, speech, language)
+        heard = await self.listen(source, wav)
+        language = heard.spoken.language
+        segments = await self.through_windows(source, wav, heard)
         if not segments:
             raise NoSpeech("nothing intelligible was said; choose another audio track or a larger speech model")
-        dubbed = segments if language != self.request.target_lang else []
+        dubbed = [segment for segment in segments if self.speaks(segment)]
         if dubbed and not any(segment.speech for segment in dubbed):
             raise StageFailed(
                 "tts", "no speech engine could say any of it; the log of the job says why", transient=True
@@ -167,35 +155,57 @@ class Line:
         self.report.finish("audio_extraction")
         return wav
 
-    async def listen(self, source: Source, wav: Path) -> tuple[list[Span], str]:
-        """Where speech is, and in which language."""
-        given, engines = self.request.source_lang, self.settings.engines
+    async def listen(self, source: Source, wav: Path) -> Heard:
+        """Where speech is, in which language, and by whom."""
+        engines, rules = self.settings.engines, self.rooms.recognize
         with room(self.report, "transcription"):
-            made_from = key(source, self.input[1:], engines.vad.what(), engines.asr.what(), self.rooms.recognize, given)
-            known = self.workspace.load("listen", made_from)
-            if known is not None:
-                speech, language = [Span(**span) for span in known["speech"]], known["language"]
-            else:
-                speech = await listen(wav, self.models.detect)
-                language = await identify(
-                    wav, speech, given, self.models.recognize, self.models.hears, self.rooms.recognize, self.report
-                )
-                heard = {"speech": [asdict(s) for s in speech], "language": language}
-                await asyncio.to_thread(self.workspace.save, "listen", made_from, heard)
-            route(self.models.pairs, language, self.request.target_lang)
-        return speech, language
+            cues = await self.cues(source)
+            sound = key(source, self.input[1:], engines.vad.what(), engines.asr.what())
+            self.models = replace(
+                self.models,
+                detect=kept.detections(self.models.detect, self.workspace, sound),
+                recognize=kept.transcripts(self.models.recognize, self.workspace, sound),
+            )
+            made_from = key(sound, rules, engines.speaker.what(), self.request.source_lang, cues)
+            heard = await asyncio.to_thread(self.heard, made_from)
+            if heard is None:
+                heard = await self.hear(wav, cues)
+                await asyncio.to_thread(self.workspace.save, "listen", made_from, hearing.to_json(heard))
+            self.dubbable = hearing.dubbable(heard.spoken, self.request.target_lang, self.models.pairs, self.report)
+        return heard
+
+    async def cues(self, source: Source) -> list[transcripts.Cue] | None:
+        """What the transcript of the job says; None without one."""
+        if not self.request.transcript:
+            return None
+        cues = await asyncio.to_thread(transcripts.read, Path(self.request.transcript))
+        return transcripts.fitting(cues, source.duration)
+
+    async def hear(self, wav: Path, cues: list[transcripts.Cue] | None) -> Heard:
+        given, models, settings = self.request.source_lang, self.models, self.settings
+        if cues is not None:
+            return await hearing.follow(wav, cues, given, models, settings, self.report)
+        return await hearing.hear(wav, given, models, settings, self.report)
+
+    def heard(self, made_from: str) -> Heard | None:
+        """The checkpoint of `listen`; None without one, or with one that another version wrote."""
+        row = self.workspace.load("listen", made_from)
+        try:
+            return None if row is None else hearing.from_json(row)
+        except (TypeError, KeyError):
+            return None
 
     # -- window by window ------------------------------------------------------------------------------------------
 
-    async def through_windows(self, source: Source, wav: Path, speech: list[Span], language: str) -> list[Segment]:
-        cuts = windows(speech, source.duration, self.rooms.windows)
-        self.report.expect_speech(sum(span.duration for span in speech))
+    async def through_windows(self, source: Source, wav: Path, heard: Heard) -> list[Segment]:
+        cuts = await asyncio.to_thread(windows, heard.speech, source.duration, self.rooms.windows)
+        self.report.expect_speech(sum(span.duration for span in heard.speech))
         gate = asyncio.Semaphore(self.rooms.windows.at_once)
+        whole_file = key(source, self.input[1:], heard.spoken, heard.cast, heard.cues)
 
         async def one(number: int, window: Span) -> list[Segment]:
             async with gate:
-                made_from = key(source, self.input[1:], language, window)
-                return await self.window(number, window, wav, speech, language, made_from, of=len(cuts))
+                return await self.window(number, window, wav, heard, key(whole_file, window), of=len(cuts))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -205,7 +215,7 @@ class Line:
         return [segment for task in tasks for segment in task.result()]
 
     async def window(
-        self, number: int, window: Span, wav: Path, speech: list[Span], language: str, made_from: str, of: int
+        self, number: int, window: Span, wav: Path, heard: Heard, made_from: str, of: int
     ) -> list[Segment]:
         """Four rooms for one window. Each key holds the one before: what changes upstream is redone downstream."""
         ask, engines, rooms, models, report = self.request, self.settings.engines, self.rooms, self.models, self.report
@@ -214,25 +224,18 @@ class Line:
         clips.mkdir(exist_ok=True)
 
         made_from = key(made_from, engines.vad.what(), engines.asr.what(), rooms.recognize)
-        work = recognize(
-            wav, window, speech, language, models.recognize, rooms.recognize, first_id=number * 1000 + 1, report=report
-        )
+        work = heard.segments(wav, window, models, self.settings, number * 1000 + 1, report)
         segments = await self.step("transcription", f"{name}/recognize", made_from, work, of)
         self.count(total=len(segments))
 
-        made_from = key(made_from, ask.target_lang, engines.translation.what(), rooms.translate)
-        work = translate(
-            segments,
-            source=language,
-            target=ask.target_lang,
-            translate=models.translate,
-            settings=rooms.translate,
-            report=report,
-        )
+        made_from = key(made_from, ask.target_lang, engines.translation.what(), rooms.translate, self.dubbable)
+        work = self.translate(segments, heard.spoken.language)
         segments = await self.step("translation", f"{name}/translate", made_from, work, of)
 
-        if language == ask.target_lang:  # nothing to speak: subtitles over the original sound
+        if not any(self.speaks(segment) for segment in segments):  # subtitles over the original sound
             return await self.unspoken(segments, of)
+        own = {segment.id: segment for segment in segments if not self.speaks(segment)}
+        segments = [replace(segment, translation="") if segment.id in own else segment for segment in segments]
         made_from = key(made_from, ask.voice_gender, engines.tts.what(), rooms.speak.what())
         work = speak(
             segments,
@@ -249,7 +252,26 @@ class Line:
         work = sync(segments, window=window, folder=clips, settings=rooms.sync, report=report)
         segments = await self.step("audio_sync", f"{name}/sync", made_from, work, of)
         self.count(done=len(segments))
-        return segments
+        return [own.get(segment.id, segment) for segment in segments]
+
+    async def translate(self, segments: Sequence[Segment], language: str) -> list[Segment]:
+        """Each run of one language by its own models; one from which no way leads keeps its words."""
+        translated: list[Segment] = []
+        for source, run in groupby(segments, key=lambda segment: segment.language or language):
+            target = self.request.target_lang
+            translated += await translate(
+                list(run),
+                source=source if source in self.dubbable else target,
+                target=target,
+                translate=self.models.translate,
+                settings=self.rooms.translate,
+                report=self.report,
+            )
+        return translated
+
+    def speaks(self, segment: Segment) -> bool:
+        """Whether the dub says it: not what is in the target's language already, nor what nobody can translate."""
+        return segment.language in self.dubbable - {self.request.target_lang}
 
     async def step(
         self, stage: str, name: str, made_from: str, work: Coroutine[None, None, list[Segment]], of: int

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from configs.pipeline import RecognizeSettings
-from models.segment import Segment, Word
+from models.segment import Segment, Span, Word
 
 STOPS = ".?!…。？！｡։؟۔।॥።"
 """Characters that end a sentence. Armenian ՞ and ՜ stand inside a word, so they end none."""
@@ -44,26 +44,31 @@ JOIN_PAUSE_S = 0.3
 Group = list[Word]
 
 
-def segments(words: Iterable[Word], language: str, settings: RecognizeSettings, first_id: int) -> list[Segment]:
-    """Segments in order, without overlap, numbered from `first_id`; together they hold every word that can be said.
+def segments(
+    words: Iterable[Word], language: str, settings: RecognizeSettings, first_id: int, within: Span
+) -> list[Segment]:
+    """Segments in order, without overlap, inside `within`, numbered from `first_id`.
 
-    `words` ascend in time. `language` is an ISO-639-1 code. Each segment is at most `max_segment_s` long and holds no
-    pause of `max_pause_s`; punctuation that belongs to no word in reach is left out.
+    Together they hold every word that can be said. `words` ascend in time. `language` is an ISO-639-1 code. Each
+    segment is at most `max_segment_s` long and holds no pause of `max_pause_s`; punctuation that belongs to no word in
+    reach is left out.
     """
     groups: list[Group] = []
     for phrase in _phrases(words, settings.max_pause_s):
         fitting = [part for one in _sentences(_glued(phrase), language) for part in _fitting(one, settings)]
-        groups += [_flat(group) for group in _joined(fitting, settings)]
+        groups += [group for group in map(_flat, _joined(fitting, settings)) if _sayable(group)]
     made: list[Segment] = []
-    for group in groups:
-        if _sayable(group):
-            made.append(_segment(group, first_id + len(made), made[-1].end if made else 0.0, settings))
+    for index, group in enumerate(groups):
+        start = made[-1].end if made else within.start
+        free = Span(start, within.end - MIN_END_S * (len(groups) - index - 1))  # those that follow need room as well
+        made.append(_segment(group, first_id + index, free, settings))
     return made
 
 
-def _segment(words: Group, number: int, floor: float, settings: RecognizeSettings) -> Segment:
-    start = max(words[0].start, floor)
-    end = min(max(words[-1].end, start + MIN_END_S), start + settings.max_segment_s)
+def _segment(words: Group, number: int, free: Span, settings: RecognizeSettings) -> Segment:
+    """The words as a segment inside `free`; alignment may give them no duration, or put them on the very end."""
+    start = max(free.start, min(words[0].start, free.end - MIN_END_S))
+    end = min(max(words[-1].end, start + MIN_END_S), start + settings.max_segment_s, max(free.end, start + MIN_END_S))
     confidence = fmean(word.probability for word in words)
     text = "".join(word.text for word in words).strip()
     return Segment(number, start, end, text, tuple(words), confidence)
@@ -95,13 +100,13 @@ def _continues(before: str, text: str) -> bool:
     """Whether `text` is still the same written word as `before`."""
     if text[:1].isspace() or before[-1:].isspace() or not before:
         return False
-    if _spaceless(before[-1]) or _spaceless(text[0]):
+    if spaceless(before[-1]) or spaceless(text[0]):
         # in such scripts every piece is a word; only marks and digits hang together
         return text[0] in STOPS + BREATHS + CLOSERS
     return True
 
 
-def _spaceless(character: str) -> bool:
+def spaceless(character: str) -> bool:
     """Whether the script of `character` is written without spaces: Chinese, Japanese, Thai, Lao, Khmer, Burmese."""
     name = unicodedata.name(character, "")
     return name.startswith(

@@ -17,10 +17,10 @@ from models.registry import load
 from models.segment import RECOGNITION_RATE
 from serve_app import audio
 from serve_app.deployments.batch import calling
+from serve_app.engines import Models
 from serve_app.jobs.runner import Runner
 from serve_app.jobs.store import Store
-from serve_app.local import in_thread
-from serve_app.pipeline import Models
+from serve_app.local import diarizing, in_thread
 
 
 @serve.deployment
@@ -36,6 +36,7 @@ class Driver:
         audio.loudness(golden.clip().audio, RECOGNITION_RATE)  # the first measurement takes seconds to import
         self._detect = in_thread(vad.detect)
         self._speak = in_thread(tts.speak, at_once=engines.tts.at_once)
+        self._diarize = diarizing(engines.speaker)
         roots = Roots.from_environment()
         store = Store(roots.database_url.get_secret_value(), settings.jobs)
         store.create()
@@ -54,4 +55,5 @@ class Driver:
             speak=self._speak,
             hears=await calling(self._recognizer.languages, "transcription")(),
             pairs=await calling(self._translator.pairs, "translation")(),
+            diarize=self._diarize,
         )

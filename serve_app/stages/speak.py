@@ -46,11 +46,12 @@ async def speak(
 ) -> list[Segment]:
     """The segments with `speech` (folder/<id>.wav), `spoken` and `voice`; all three None where nobody could speak.
 
-    `language` is the target's ISO-639-1 code, `gender` male, female, neutral or empty. Never raises for one segment.
+    `language` is the target's ISO-639-1 code, `gender` male, female or neutral; empty: each segment's own,
+    where it is known. Never raises for one segment.
     """
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     gate = asyncio.Semaphore(settings.at_once)
-    booth = _Booth(language, gender or "neutral", say, folder, settings, report)
+    booth = _Booth(language, gender, say, folder, settings, report)
 
     async def one(segment: Segment, slot: float) -> Segment:
         async with gate:
@@ -92,7 +93,7 @@ class _Booth:
         try:
             if not sayable(segment.translation or ""):
                 return silent
-            utterance = Utterance(segment.translation or "", self.language, self.gender)
+            utterance = Utterance(segment.translation or "", self.language, self.gender or segment.gender or "neutral")
             return await self._cached(silent, utterance, slot)
         except OutOfSpace:  # silence would look like a voice that failed
             raise

@@ -18,11 +18,12 @@ from configs.app import AppSettings
 from configs.pipeline import STAGES
 from models.errors import DubError, InvalidJob, NoSpeech, OutOfSpace, StageFailed, UnsupportedLanguage
 from models.segment import Clip, Speech, Transcript, Utterance
+from serve_app.engines import Models
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
 from serve_app.local import models
-from serve_app.pipeline import Models, dub
+from serve_app.pipeline import dub
 
 ECHO = {
     "engines": {
@@ -114,7 +115,7 @@ async def test_another_target_keeps_what_was_heard(bench: Bench) -> None:
 
 async def test_another_voice_keeps_what_was_translated(bench: Bench) -> None:
     await bench.run()
-    bench.request = dataclasses.replace(bench.request, voice_gender="male")
+    bench.request = dataclasses.replace(bench.request, voice_gender="female")
     await bench.run()
     assert bench.calls["translate"] == 0 and bench.calls["speak"] > 0
 

@@ -11,11 +11,11 @@ from sqlalchemy.exc import OperationalError
 
 from configs.app import AppSettings, Roots
 from models.errors import StageFailed
+from serve_app.engines import Models
 from serve_app.jobs.job import Control, Job, Request, State
 from serve_app.jobs.runner import Runner
 from serve_app.jobs.store import Store
 from serve_app.local import models
-from serve_app.pipeline import Models
 from tests.unit.test_pipeline import ECHO
 
 SETTINGS = AppSettings.model_validate({**ECHO, "jobs": {"lease_s": 1.0, "renew_s": 0.05, "retry_s": 0.01}})

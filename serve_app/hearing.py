@@ -1,0 +1,107 @@
+"""What is known of the whole recording before its windows flow: where speech is, in which language, and who speaks.
+
+It is heard once, a piece at a time, or taken from a transcript that came with the job; then only the language, when it
+was not given, and men's and women's voices are listened for. Everything is plain enough to lie in a checkpoint.
+"""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.app import AppSettings
+from models.errors import UnsupportedLanguage
+from models.segment import Segment, Span
+from models.translation.pairs import route
+from serve_app import transcripts
+from serve_app.engines import Models
+from serve_app.jobs.report import Report
+from serve_app.languages import Part, Spoken, identify
+from serve_app.speakers import Cast, Turn, cast, gendered, introduced
+from serve_app.speech import listen
+from serve_app.stages.recognize import LISTENING, recognize
+from serve_app.transcripts import Cue
+
+STAGE = "transcription"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """`speech` ascends without overlap; `cues` are what a transcript says, None when it is to be recognised."""
+
+    speech: list[Span]
+    spoken: Spoken
+    cast: Cast
+    cues: list[Cue] | None = None
+
+    async def segments(
+        self, wav: Path, window: Span, models: Models, settings: AppSettings, first_id: int, report: Report
+    ) -> list[Segment]:
+        """What is said in one window."""
+        if self.cues is None:
+            rules = settings.pipeline.recognize
+            return await recognize(
+                wav, window, self.speech, self.spoken, models.recognize, rules, first_id, report, self.cast
+            )
+        told = transcripts.segments(self.cues, window, self.spoken.language, first_id)
+        report.advance(STAGE, sum(segment.duration for segment in told))
+        return await asyncio.to_thread(gendered, wav, told, self.cast)
+
+
+async def hear(wav: Path, given: str, models: Models, settings: AppSettings, report: Report) -> Heard:
+    """Listens to the whole recording. Raises NoSpeech, or UnsupportedLanguage; see `listen` and `identify`."""
+    speech = await listen(wav, models.detect, heard=lambda share: report.fraction(STAGE, LISTENING * share))
+    rules = settings.pipeline.recognize
+    spoken = await identify(wav, speech, given, models.recognize, models.hears, rules, report)
+    return Heard(speech, spoken, await cast(wav, speech, models.diarize, settings.engines.speaker, report))
+
+
+async def follow(
+    wav: Path, cues: list[Cue], given: str, models: Models, settings: AppSettings, report: Report
+) -> Heard:
+    """Takes the word of a transcript, also for its language when that is given."""
+    speech = [Span(cue.start, cue.end) for cue in cues]
+    spoken = Spoken(given)
+    if given in ("", "auto"):
+        rules = settings.pipeline.recognize.model_copy(update={"languages": "one"})
+        spoken = await identify(wav, speech, "", models.recognize, models.hears, rules, report)
+    turns = transcripts.turns(cues)
+    known = await asyncio.to_thread(introduced, wav, turns, speech)
+    names = len({turn.speaker for turn in turns})
+    told = f"{len(cues)} cues" + (f" and {names} speakers" if names else "")
+    report.log(STAGE, f"using the transcript that came with the job: {told}; nothing is recognised")
+    return Heard(speech, spoken, known, cues)
+
+
+def dubbable(spoken: Spoken, target: str, pairs: Collection[tuple[str, str]], report: Report) -> frozenset[str]:
+    """The languages of the recording from which a way leads to `target`; a part in another keeps its own sound.
+
+    Raises UnsupportedLanguage when that is so for the language of the job.
+    """
+    route(pairs, spoken.language, target)
+    found = {spoken.language}
+    for language in sorted({part.language for part in spoken.parts} - {spoken.language}):
+        try:
+            route(pairs, language, target)
+            found.add(language)
+        except UnsupportedLanguage:
+            said = f"The parts in {language!r} keep their sound: no model leads from it to {target!r}"
+            report.log("translation", said, "warning")
+            report.insight("warning", "A part is not dubbed", said, "high", language=language)
+    return frozenset(found)
+
+
+def to_json(heard: Heard) -> dict[str, Any]:
+    return asdict(heard)
+
+
+def from_json(row: dict[str, Any]) -> Heard:
+    """Inverse of `to_json`; raises TypeError or KeyError on a row of another shape."""
+    spoken, known, cues = row["spoken"], row["cast"], row["cues"]
+    return Heard(
+        [Span(**span) for span in row["speech"]],
+        Spoken(spoken["language"], tuple(Part(**part) for part in spoken["parts"])),
+        Cast(**{**known, "turns": tuple(Turn(**turn) for turn in known["turns"])}),
+        None if cues is None else [Cue(**cue) for cue in cues],
+    )
