@@ -193,6 +193,8 @@ def parts(votes: Sequence[Vote], length: float, settings: RecognizeSettings) -> 
         spoken[one.language] += one.span.duration
     sure = [one for one in sure if spoken[one.language] >= settings.min_language_s]
     runs = [list(run) for _, run in groupby(sure, key=lambda one: one.language)]
+    if not runs:
+        return []
     starts = [0.0, *(_border(one[-1].span, two[0].span, votes) for one, two in pairwise(runs))]
     ends = [*starts[1:], length]
     return [Part(start, end, run[0].language) for start, end, run in zip(starts, ends, runs, strict=True)]

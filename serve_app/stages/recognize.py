@@ -55,13 +55,12 @@ async def recognize(
 
 
 def _segments(words: list[Word], part: Part, cast: Cast, settings: RecognizeSettings, first_id: int) -> list[Segment]:
-    """The words of one language, speaker by speaker."""
+    """The words of one language, speaker by speaker; a speaker has the time until the next one begins."""
     said = runs(words, cast)
+    ends = [run[0].start for _, run in said[1:]] + [part.end]
     made: list[Segment] = []
-    for (speaker, run), following in zip(said, [*said[1:], None], strict=True):
-        free = Span(
-            max(made[-1].end if made else part.start, part.start), following[1][0].start if following else part.end
-        )
+    for (speaker, run), end in zip(said, ends, strict=False):
+        free = Span(made[-1].end if made else part.start, end)
         found = segments(run, part.language, settings, first_id + len(made), free)
         made += [replace(segment, language=part.language, speaker=speaker) for segment in found]
     return made

@@ -10,8 +10,9 @@ import pytest
 
 from configs.pipeline import PipelineSettings
 from models.errors import NoSpeech, StageFailed, UnreadableMedia, UnsupportedLanguage
-from models.segment import Clip, Transcript, Word
+from models.segment import Clip, Span, Transcript, Word
 from serve_app.detect import LISTEN_S, PLACES, detect_language, look, places, verdict
+from serve_app.languages import Vote
 from serve_app.media import probe
 
 SETTINGS = PipelineSettings()
@@ -27,15 +28,20 @@ def test_places_are_spread_over_a_long_file_and_cover_a_short_one() -> None:
     assert places(3600.0)[0] > 60 and places(3600.0)[-1] < 3600.0 - LISTEN_S
 
 
-def test_the_larger_share_of_probability_wins() -> None:
-    found = verdict([heard("es", 0.9), heard("es", 0.8), heard("en", 0.4)])
-    assert (found.language, found.message) == ("es", "detected es in 2 of 3 stretches of speech")
+def votes(*rows: tuple[str, float]) -> list[Vote]:
+    return [Vote(Span(60.0 * number, 60.0 * number + LISTEN_S), *row) for number, row in enumerate(rows)]
+
+
+def test_the_larger_share_of_probability_wins_and_every_vote_is_told() -> None:
+    found = verdict(votes(("es", 0.9), ("", 0.0), ("es", 0.8), ("en", 0.4)))
+    assert found.language == "es"
+    assert found.message == "detected es in 2 of 3 stretches of speech: 0:00 es 90%, 2:00 es 80%, 3:00 en 40%"
     assert found.confidence == pytest.approx(1.7 / 3)
 
 
 def test_split_votes_give_no_answer() -> None:
-    with pytest.raises(UnsupportedLanguage):
-        verdict([heard("es", 0.5), heard("en", 0.45)])
+    with pytest.raises(UnsupportedLanguage, match="0:00 es 50%, 1:00 en 45%"):
+        verdict(votes(("es", 0.5), ("en", 0.45)))
 
 
 async def test_a_model_of_one_language_does_not_guess(talk: Path) -> None:
