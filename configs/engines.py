@@ -54,7 +54,7 @@ class TranslationSettings(Settings):
     no_repeat_ngram: int = Field(0, ge=0, description="so many tokens in a row are never said twice; 0: no such rule")
     batch_tokens: int = Field(2048, ge=64, description="source tokens that join a running batch at once, at most")
     cache_tokens: int = Field(
-        4096, ge=64, description="tokens that a model's running sentences may hold; 24 kB each at opus-mt size"
+        8192, ge=64, description="tokens that a model's running sentences may hold; 6 kB each at opus-mt size"
     )
     preload: tuple[str, ...] = Field(
         ("*",), description="pairs that are loaded and tried before the service is ready: en-es, en-*, * for all"

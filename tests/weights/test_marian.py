@@ -216,11 +216,11 @@ def test_memory_follows_the_tokens_that_are_alive(marian: Marian) -> None:
     rows = marian.model("en", "es")._batcher._network.rows(64, 256)
     resident = _resident_kb()
     for row in range(64):
-        rows._said.array[:, row] = 1.0
+        rows._said.array[:, row] = 1
     grown = _resident_kb() - resident
     for row in range(64):
         rows.leave(row)
-    assert grown > 30_000
+    assert grown > 10_000
     assert _resident_kb() - resident < grown / 4
 
 
