@@ -13,6 +13,10 @@ whatever starts kernels or copies caches comes on top. At batch 32 each weight s
 pace, as long as the rows are full: sentences that have ended, and padding to the longest, are work for nothing.
 The ways to be faster are therefore fewer words in the projection, full rows, and few kernels and no copies per step.
 
+The vocabulary is the union of two sides, as that of the opus-mt models is. Ours projects on the target side's half,
+since no target sentence was ever made of other pieces; CTranslate2 projects on all unless it is given a lexicon, which
+takes a corpus of the pair, and is run as one gets it from its converter.
+
 The engines take turns, round by round, on the same pinned threads; a ratio is the median over rounds of (ours ÷ theirs
 in the same round), so that a slow minute of the machine hits both. CTranslate2 counts with its faster setting, the one
 with the higher median. What it does not tell: other processors, GPUs, and quality; `export verify` is about the latter.
