@@ -32,6 +32,11 @@ class JobSettings(Settings):
 class IngressSettings(Settings):
     max_upload_bytes: int = Field(2 * 1024**3, gt=0)
     detect_timeout_s: float = Field(55.0, gt=0)
+    max_audio_bytes: int = Field(
+        256 * 1024**2, gt=0, description="of a recording whose text is wanted in the same call"
+    )
+    max_audio_s: float = Field(2 * 3600, gt=0, description="likewise; what is longer belongs into a job")
+    audio_at_once: int = Field(8, ge=1, description="recordings that are listened to at the same time; others wait")
 
 
 class AppSettings(Settings):

@@ -14,4 +14,4 @@ def build(settings: AppSettings) -> Application:
     recognizer = Recognizer.bind(settings.engines.asr)
     translator = Translator.bind(settings.engines.translation)
     driver = Driver.bind(recognizer, translator, settings)
-    return Ingress.bind(driver, recognizer, settings)
+    return Ingress.bind(driver, recognizer, translator, settings)

@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,12 +21,14 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from configs.app import AppSettings
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
-from serve_app import wire
+from serve_app import openai, wire
 from serve_app.desk import Desk, TooLarge, proper
 from serve_app.jobs import job as nouns
 from serve_app.jobs.job import Control
+from serve_app.transcribe import Transcriber
 
 Ready = Callable[[], Awaitable[dict[str, bool]]]
 """Asks every part whether it could do its work now."""
@@ -35,15 +37,15 @@ FORM_BYTES = 256 * 1024
 """What a form may hold besides its file."""
 
 REFUSALS = {
-    400: ("bad_request", "the request could not be read; send what /docs describes"),
-    404: ("not_found", "there is nothing at this address; /docs lists what there is"),
-    405: ("method_not_allowed", "this address does not take this method; /docs lists which ones it takes"),
+    400: ("bad_request", "the request could not be read; send what /openapi.json describes"),
+    404: ("not_found", "there is nothing at this address; /openapi.json lists what there is"),
+    405: ("method_not_allowed", "this address does not take this method; /openapi.json lists which ones it takes"),
     416: ("range_not_satisfiable", "the file has no such range of bytes; ask for one inside it"),
 }
 RANGE = re.compile(r"\s*(?:(\d{1,15})-(\d{0,15})|-(\d{1,15}))\s*", re.ASCII)
 
 
-def build_api(desk: Desk, ready: Ready) -> FastAPI:
+def build_api(desk: Desk, ready: Ready, transcriber: Transcriber, settings: AppSettings) -> FastAPI:
     api = FastAPI(
         title="dubserve", description="Self-hosted video translation.", version="1", docs_url=None, redoc_url=None
     )
@@ -51,18 +53,19 @@ def build_api(desk: Desk, ready: Ready) -> FastAPI:
     api.add_exception_handler(Exception, on_error)
     api.add_exception_handler(HTTPException, on_refusal)
     api.add_exception_handler(RequestValidationError, on_unfit)
-    api.add_middleware(BodyLimit, desk=desk)
+    api.add_middleware(BodyLimit, desk=desk, transcriber=transcriber)
     add_jobs(api, desk)
     add_files(api, desk)
     add_health(api, desk, ready)
+    openai.add_audio(api, transcriber, settings)
     return api
 
 
-async def on_error(_request: Request, error: Exception) -> JSONResponse:
+async def on_error(request: Request, error: Exception) -> JSONResponse:
     problem = wire.fault(error)
     headers = {"retry-after": str(int(problem.retry_after))} if problem.retry_after else None
     status = 413 if isinstance(error, TooLarge) else problem.http
-    return JSONResponse(wire.fault_json(problem), status, headers)
+    return refusal(request, status, problem.code, problem.message, openai.param(error), headers)
 
 
 async def on_refusal(request: Request, error: Exception) -> JSONResponse:
@@ -71,48 +74,71 @@ async def on_refusal(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error.__cause__, DubError):
         return await on_error(request, error.__cause__)
     code, message = REFUSALS.get(error.status_code, REFUSALS[400])
-    return JSONResponse({"error": {"code": code, "message": message}}, error.status_code, error.headers)
+    return refusal(request, error.status_code, code, message, None, error.headers)
 
 
-async def on_unfit(_request: Request, error: Exception) -> JSONResponse:
+async def on_unfit(request: Request, error: Exception) -> JSONResponse:
     """Names the fields and nothing of what was in them."""
     assert isinstance(error, RequestValidationError), "registered for these alone"
-    fields = sorted({str(problem["loc"][-1]) for problem in error.errors()})
-    message = f"check {', '.join(fields)}: /docs describes what may be sent"
-    return JSONResponse({"error": {"code": "invalid_request", "message": message}}, 422)
+    fields = sorted({field_of(problem["loc"]) for problem in error.errors()})
+    message = f"check {', '.join(fields)}: /openapi.json describes what may be sent"
+    return refusal(request, 422, "invalid_request", message, fields[0])
+
+
+def field_of(place: Sequence[int | str]) -> str:
+    """The field's name out of where the framework found the problem; list fields have brackets and positions."""
+    names = [part for part in place[1:] if isinstance(part, str)] or ["body"]
+    return names[0].removesuffix("[]")
+
+
+def refusal(
+    request: Request, status: int, code: str, message: str, param: str | None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """The one shape of errors; on OpenAI's routes it is theirs."""
+    if openai.speaks(request.url.path):
+        return openai.refusal(status, code, message, param, headers)
+    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
 
 
 class BodyLimit:
     """Refuses a body by its announced length, and stops one without a length at the same number of bytes."""
 
-    def __init__(self, app: ASGIApp, desk: Desk) -> None:
+    def __init__(self, app: ASGIApp, desk: Desk, transcriber: Transcriber) -> None:
         self._app = app
         self._desk = desk
+        self._transcriber = transcriber
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._desk.max_upload_bytes + FORM_BYTES
+        limit, too_large = self._limit(scope["path"])
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > limit:
-            refusal = await on_error(Request(scope), self._desk.too_large())
-            await refusal(scope, receive, send)
+            answer = await on_error(Request(scope), too_large)
+            await answer(scope, receive, send)
             return
-        await self._app(scope, self._counted(receive, limit), send)
+        await self._app(scope, counted(receive, limit, too_large), send)
 
-    def _counted(self, receive: Receive, limit: int) -> Receive:
-        seen = 0
+    def _limit(self, path: str) -> tuple[int, TooLarge]:
+        """Bytes that a body at this address may have, and what is said to a larger one."""
+        if openai.speaks(path):
+            return self._transcriber.max_bytes + FORM_BYTES, self._transcriber.too_large()
+        return self._desk.max_upload_bytes + FORM_BYTES, self._desk.too_large()
 
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > limit:  # the one exception that the form parser lets through as it is
-                raise HTTPException(413) from self._desk.too_large()
-            return message
 
-        return counted
+def counted(receive: Receive, limit: int, too_large: TooLarge) -> Receive:
+    seen = 0
+
+    async def counting() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:  # the one exception that the form parser lets through as it is
+            raise HTTPException(413) from too_large
+        return message
+
+    return counting
 
 
 def add_jobs(api: FastAPI, desk: Desk) -> None:

@@ -293,7 +293,3 @@ def result_json(out: Result) -> dict[str, Any]:
 
 def insight_json(insight: Insight) -> dict[str, Any]:
     return asdict(insight)
-
-
-def fault_json(problem: Fault) -> dict[str, Any]:
-    return {"error": {"code": problem.code, "message": problem.message}}

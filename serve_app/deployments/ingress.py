@@ -1,12 +1,14 @@
 """Ingress: both doors, gRPC and HTTP, of one desk. It takes jobs down, shows their progress, and hands files out.
 
-It works on nothing itself: accepted jobs are rows in the store, and loops started here (not in requests, which Serve
+It works on no video itself: accepted jobs are rows in the store, and loops started here (not in requests, which Serve
 cancels with their clients) send tokens to the Drivers and poll progress for all streams at once. A client that goes
-away therefore takes nothing with it.
+away therefore takes nothing with it. Recordings whose text is wanted in the same call are the exception: for them it
+finds where speech is, in a thread of its own, and their work ends with their client.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
 from typing import TypeVar
 
 import grpc
@@ -17,6 +19,10 @@ from ray.serve.grpc_util import RayServegRPCContext
 from ray.serve.handle import DeploymentHandle
 
 from configs.app import AppSettings, Roots
+from configs.engines import VadSettings
+from models.registry import load
+from models.segment import Clip, Span
+from models.vad import Vad
 from serve_app import wire
 from serve_app.deployments.batch import calling
 from serve_app.desk import Desk
@@ -24,7 +30,9 @@ from serve_app.http import build_api, control_of
 from serve_app.jobs.job import Control, State
 from serve_app.jobs.store import Store
 from serve_app.jobs.tokens import Tokens
+from serve_app.local import in_thread
 from serve_app.proto import translation_pb2 as pb
+from serve_app.transcribe import Transcriber
 
 Message = TypeVar("Message")
 READY_S = 5.0
@@ -37,24 +45,31 @@ class Ingress:
         self,
         driver: DeploymentHandle,
         recognizer: DeploymentHandle,
+        translator: DeploymentHandle,
         settings: AppSettings,
     ) -> None:
         roots = Roots.from_environment()
         self._store = Store(roots.database_url.get_secret_value(), settings.jobs)
         self._store.create()
         self._app = serve.get_replica_context().app_name
-        self._desk = Desk(
-            self._store,
+        self._settings = settings
+        recognize = calling(recognizer.recognize, "transcription")
+        hears = calling(recognizer.languages, "transcription")
+        self._desk = Desk(self._store, settings, roots, recognize, hears)
+        self._transcriber = Transcriber(
             settings,
-            roots,
-            calling(recognizer.recognize, "transcription"),
-            calling(recognizer.languages, "transcription"),
+            roots.work,
+            in_thread(late(settings.engines.vad)),
+            recognize,
+            hears,
+            calling(translator.translate, "translation"),
+            calling(translator.pairs, "translation"),
         )
         tokens = Tokens(self._store, driver.run.remote, settings.jobs.tick_s)
         self._loops = [asyncio.create_task(self._desk.watch.run()), asyncio.create_task(tokens.run())]
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_api(self._desk, self._ready)
+        return build_api(self._desk, self._ready, self._transcriber, self._settings)
 
     # -- the gRPC door ---------------------------------------------------------------------------------------------
 
@@ -168,3 +183,14 @@ async def answered(answer: Awaitable[Message], context: RayServegRPCContext, emp
     except Exception as error:
         refuse(context, error)
     return empty
+
+
+def late(settings: VadSettings) -> Callable[[list[Clip]], list[list[Span]]]:
+    """A voice detector that is loaded when it is first asked: most services are never sent a recording."""
+
+    @cache
+    def engine() -> Vad:
+        loaded: Vad = load("vad", settings.engine, settings)
+        return loaded
+
+    return lambda clips: engine().detect(clips)

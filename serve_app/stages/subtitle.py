@@ -54,8 +54,16 @@ def subtitle(
 
 def write(cues: Sequence[Cue], path: Path) -> None:
     """Writes `cues` as SRT to `path` and as WebVTT beside it (same stem, .vtt), each file whole or not at all."""
-    _write(path, "".join(f"{n}\n{_srt(cue)}\n\n" for n, cue in enumerate(cues, 1)))
-    _write(path.with_suffix(".vtt"), "WEBVTT\n\n" + "".join(f"{_vtt(cue)}\n\n" for cue in cues))
+    _write(path, srt(cues))
+    _write(path.with_suffix(".vtt"), vtt(cues))
+
+
+def srt(cues: Sequence[Cue]) -> str:
+    return "".join(f"{n}\n{_srt(cue)}\n\n" for n, cue in enumerate(cues, 1))
+
+
+def vtt(cues: Sequence[Cue]) -> str:
+    return "WEBVTT\n\n" + "".join(f"{_vtt(cue)}\n\n" for cue in cues)
 
 
 # -- what is shown when -----------------------------------------------------------------------------------------------

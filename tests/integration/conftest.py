@@ -14,6 +14,7 @@ ECHO = {
         "tts": {"engines": ["echo"]},
     },
     "jobs": {"lease_s": 4.0, "tick_s": 0.2},
+    "ingress": {"max_audio_bytes": 2 * 1024**2},
     "pipeline": {"mux": {"x264_preset": "ultrafast"}},
 }
 

@@ -6,14 +6,16 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from configs.app import AppSettings, JobSettings, Roots
 from serve_app.desk import Desk
-from serve_app.http import FORM_BYTES, build_api, satisfiable
+from serve_app.http import FORM_BYTES, Ready, build_api, satisfiable
 from serve_app.jobs.job import Control, Quality, Request, Result
 from serve_app.jobs.store import Store
 from serve_app.jobs.workspace import artifacts
+from serve_app.transcribe import Transcriber
 
 LIMIT = 1000
 CONTENT = bytes(range(256)) * 4
@@ -40,6 +42,11 @@ def roots(tmp_path: Path) -> Roots:
     return Roots(**folders, database_url=SecretStr(""))
 
 
+def door(store: Store, roots: Roots, settings: AppSettings, ready: Ready) -> FastAPI:
+    transcriber = Transcriber(settings, roots.work, *[nothing] * 5)
+    return build_api(Desk(store, settings, roots, nothing, nothing), ready, transcriber, settings)
+
+
 @pytest.fixture
 async def http(store: Store, roots: Roots) -> AsyncIterator[httpx.AsyncClient]:
     settings = AppSettings.model_validate({"ingress": {"max_upload_bytes": LIMIT}})
@@ -47,7 +54,7 @@ async def http(store: Store, roots: Roots) -> AsyncIterator[httpx.AsyncClient]:
     async def ready() -> dict[str, bool]:
         return {"store": True}
 
-    api = build_api(Desk(store, settings, roots, nothing, nothing), ready)
+    api = door(store, roots, settings, ready)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://door") as client:
         yield client
 
@@ -233,7 +240,7 @@ async def test_an_error_that_nobody_foresaw(store: Store, roots: Roots) -> None:
     async def ready() -> dict[str, bool]:
         raise RuntimeError("secret")
 
-    api = build_api(Desk(store, AppSettings(), roots, nothing, nothing), ready)
+    api = door(store, roots, AppSettings(), ready)
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:
         assert "secret" not in refused(await client.get("/readyz"), 500, "internal")
