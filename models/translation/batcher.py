@@ -21,10 +21,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 
-from models.translation.futures import answer, fail, forget
+from models.futures import answer, fail, forget
 from models.translation.network import Array, Network
 from models.translation.search import Search
-from models.translation.turns import Turns
+from models.turns import Turns
 
 AHEAD = 64
 """Waiting sentences that are looked at between two steps."""

@@ -21,9 +21,9 @@ from typing import NamedTuple
 from configs.engines import TranslationSettings
 from models.artifact import Artifact, find, read
 from models.errors import ArtifactMissing, DubError, UnsupportedLanguage
+from models.futures import done, gather, then
 from models.segment import Sentence
 from models.translation.batcher import Batcher, Job, Limits
-from models.translation.futures import done, gather, then
 from models.translation.network import Network
 from models.translation.pairs import Pair, check, recipe, route
 from models.translation.search import Beam, Greedy, Rules

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from models.artifact import Artifact
-from models.translation.futures import done, fail, forget, then
+from models.futures import done, fail, forget, then
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from models.translation.futures import answer, done, fail, gather, then
+from models.futures import answer, done, fail, gather, then
 
 
 def test_results_and_errors_are_passed_on() -> None:

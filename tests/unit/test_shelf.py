@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from models.artifact import Artifact, File, Manifest
-from models.translation.futures import done
+from models.futures import done
 from models.translation.shelf import SWELL, Shelf, held
 
 SIZE = 64 * 2**20

@@ -1,6 +1,6 @@
 """Whose turn it is."""
 
-from models.translation.turns import Turns
+from models.turns import Turns
 
 
 def filled(**lines: str) -> Turns[str]:

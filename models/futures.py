@@ -1,6 +1,6 @@
 """Futures one after the other, for an engine that knows no asyncio: a wait costs no thread, and can be given up.
 
-Cancelling what comes last cancels what it waits for, down to the sentence in the running batch. Futures here stay
+Cancelling what comes last cancels what it waits for, down to the item in the running batch. Futures here stay
 pending until they have a result, because a running one of the standard library cannot be cancelled any more.
 
 Each holds those that wait for it, and not the other way round: a ring would keep what is done, and a model with it,
