@@ -48,6 +48,15 @@ Video = Annotated[Path, typer.Argument(help="the video", exists=True, dir_okay=F
 To = Annotated[str, typer.Option("--to", help="language of the dub: en hy ru es fr de it pt zh ja")]
 From = Annotated[str, typer.Option("--from", help="language of the video; left out: listen for it")]
 Voice = Annotated[str, typer.Option(help="male, female or neutral")]
+Transcript = Annotated[
+    Path | None,
+    typer.Option(
+        help="SRT or WebVTT with what is said; nothing is recognised then",
+        exists=True,
+        dir_okay=False,
+        resolve_path=True,
+    ),
+]
 Config = Annotated[Path | None, typer.Option(help="default: serve_config.yaml here, else the one of this installation")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON and nothing else")]
 
@@ -116,6 +125,7 @@ def dub(
     out: Annotated[Path, typer.Option(help="folder for the results")] = Path("out"),
     subtitles: Annotated[Subtitles | None, typer.Option(help="default: as configured")] = None,
     voice: Voice = "",
+    transcript: Transcript = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -130,7 +140,7 @@ def dub(
         from serve_app.screen import tables
 
         settings = settings_of(config_file(config))
-        request = Request(job_of(video), str(video), source, to, voice, subtitles)
+        request = Request(job_of(video), str(video), source, to, voice, subtitles, transcript=str(transcript or ""))
         quiet = Console(quiet=True) if as_json else console
         result = asyncio.run(dub_file(request, settings, out.resolve(), quiet))
         result = renamed(result, request.job_id, video.stem)
@@ -160,6 +170,7 @@ def submit(
     to: To,
     source: From = "",
     voice: Voice = "",
+    transcript: Transcript = None,
     url: Annotated[str, typer.Option(help="host:port of the gRPC door")] = "localhost:50051",
     session: Annotated[str, typer.Option(help="id of the job; give the same again to attach or resume")] = "",
     as_json: AsJson = False,
@@ -177,9 +188,12 @@ def submit(
         uploads = Roots.from_environment().uploads
         if not video.is_relative_to(uploads):
             video = uploaded(video, uploads / f"{safe_id(session)}{video.suffix}", url)
+        if transcript and not transcript.is_relative_to(uploads):
+            transcript = uploaded(transcript, uploads / f"{safe_id(session)}{transcript.suffix}", url)
         quiet = Console(quiet=True) if as_json else console
         with Client(url) as client, Screen(quiet) as screen:
-            result = follow(client, session, video, to, screen, source=source, gender=voice)
+            options = {"source": source, "gender": voice, "transcript": str(transcript or "")}
+            result = follow(client, session, video, to, screen, **options)
         show({"session": session, "output": result.output_path, "seconds": result.processing_time_seconds}, as_json)
 
 

@@ -54,11 +54,16 @@ class Client:
             raise unreachable(self.url) from None
 
     def translate(
-        self, session_id: str, path: str, target: str, source: str = "", gender: str = ""
+        self, session_id: str, path: str, target: str, source: str = "", gender: str = "", transcript: str = ""
     ) -> Iterator[pb.TranslationProgress]:
         """Starts a job, or attaches to it when it is under way; yields snapshots until it has ended well."""
         request = pb.TranslationRequest(
-            session_id=session_id, file_path=path, source_lang=source, target_lang=target, voice_gender=gender
+            session_id=session_id,
+            file_path=path,
+            source_lang=source,
+            target_lang=target,
+            voice_gender=gender,
+            transcript_path=transcript,
         )
         try:
             yield from self.stub.TranslateVideo(request)

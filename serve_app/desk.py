@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,7 @@ from configs.app import AppSettings, Roots
 from models.errors import InvalidJob, JobNotFound, OutOfSpace, StageFailed, WrongState
 from models.segment import Clip, Transcript
 from models.translation.pairs import check
+from serve_app import transcripts
 from serve_app.detect import Detection, detect_language
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, State
 from serve_app.jobs.store import Store
@@ -22,6 +24,7 @@ from serve_app.jobs.workspace import Artifacts, artifacts, safe_id
 from serve_app.paths import MAX_PATH, inside
 
 CHUNK = 1 << 20
+BOM = b"\xef\xbb\xbf"
 GENDERS = ("", "male", "female", "neutral")
 
 
@@ -94,6 +97,21 @@ class Desk:
         await asyncio.to_thread(copy, upload, target, self.max_upload_bytes)
         return target
 
+    async def receive_transcript(self, job_id: str, upload: BinaryIO) -> Path:
+        """Keeps an uploaded transcript beside the video. Raises UnreadableTranscript or OutOfSpace."""
+        content = await asyncio.to_thread(upload.read, transcripts.MAX_BYTES + 1)
+        await asyncio.to_thread(transcripts.parse, content)
+        suffix = ".vtt" if content.lstrip(BOM).startswith(b"WEBVTT") else ".srt"
+        target = self._roots.uploads / f"{safe_id(job_id)}{suffix}"
+        await asyncio.to_thread(copy, BytesIO(content), target, transcripts.MAX_BYTES)
+        return target
+
+    async def readable_transcript(self, path: str) -> Path:
+        """The real path of a transcript that a caller named. Raises as `readable`, and UnreadableTranscript."""
+        real = self.readable(path)
+        await asyncio.to_thread(transcripts.read, real)
+        return real
+
     @property
     def max_upload_bytes(self) -> int:
         return self._settings.ingress.max_upload_bytes
@@ -138,8 +156,8 @@ def proper(request: Request) -> Request:
     gender = request.voice_gender.strip().lower()
     if gender not in GENDERS:
         raise InvalidJob("a voice is male, female or neutral")
-    if len(request.path) > MAX_PATH:
-        raise InvalidJob(f"the path of the video is longer than {MAX_PATH} characters")
+    if max(len(request.path), len(request.transcript)) > MAX_PATH:
+        raise InvalidJob(f"the path of the video or of its transcript is longer than {MAX_PATH} characters")
     return replace(request, source_lang=source, target_lang=target, voice_gender=gender)
 
 

@@ -150,6 +150,8 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
         subtitles: Annotated[Subtitles | None, Form()] = None,
         path: Annotated[str | None, Form(description="absolute, inside the allowed roots")] = None,
         file: Annotated[UploadFile | None, File()] = None,
+        transcript: Annotated[UploadFile | None, File(description="SRT or WebVTT: what is said, and when")] = None,
+        transcript_path: Annotated[str | None, Form(description="the same, as `path`")] = None,
     ) -> dict[str, Any]:
         job_id = uuid.uuid4().hex
         if (path is None) == (file is None):
@@ -159,7 +161,8 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
             video = await desk.receive(job_id, file.filename or "", file.file)
         else:
             video = desk.readable(path or "")
-        return wire.job_json(await desk.take(replace(request, path=str(video))), [])
+        told = await transcript_of(desk, job_id, transcript, transcript_path)
+        return wire.job_json(await desk.take(replace(request, path=str(video), transcript=told)), [])
 
     @api.get("/v1/jobs", summary="The latest jobs, newest first")
     async def latest(limit: int = 50) -> list[dict[str, Any]]:
@@ -177,6 +180,15 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
     @api.post("/v1/jobs/{job_id}/{action}", summary="Pause, resume or cancel a job")
     async def control(job_id: str, action: str) -> dict[str, Any]:
         return wire.job_json(await desk.control(job_id, control_of(action)), await desk.logs(job_id))
+
+
+async def transcript_of(desk: Desk, job_id: str, file: UploadFile | None, path: str | None) -> str:
+    """Where the transcript of a job lies; empty without one."""
+    if file is not None and path is not None:
+        raise InvalidJob("send the transcript either as a file or as a `transcript_path`")
+    if file is not None:
+        return str(await desk.receive_transcript(job_id, file.file))
+    return str(await desk.readable_transcript(path)) if path is not None else ""
 
 
 def add_files(api: FastAPI, desk: Desk) -> None:

@@ -122,7 +122,7 @@ def _plain(raw: str) -> str:
 
 
 def apart(cues: Sequence[Cue]) -> list[Cue]:
-    """The same cues, ascending by start, without overlap: of two at the same time, the first ends early."""
+    """The same cues, ascending by start, without overlap: of two at the same time, each gets a part."""
     made: list[Cue] = []
     for cue in cues:
         if made and cue.start < made[-1].end:
@@ -133,7 +133,7 @@ def apart(cues: Sequence[Cue]) -> list[Cue]:
                 made[-1] = replace(last, end=end, text=f"{last.text} {cue.text}")
                 continue
             made[-1] = replace(last, end=border)
-            cue = replace(cue, start=border, end=max(cue.end, end if cue.end <= border else cue.end))
+            cue = replace(cue, start=border, end=end)
         made.append(cue)
     return made
 

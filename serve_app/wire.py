@@ -101,6 +101,7 @@ def request(message: pb.TranslationRequest) -> Request:
         source_lang=message.source_lang,
         target_lang=message.target_lang,
         voice_gender=message.voice_gender,
+        transcript=message.transcript_path,
     )
 
 

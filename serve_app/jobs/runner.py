@@ -70,8 +70,9 @@ class Runner:
 
     async def _dub(self, job: Job, report: Report, lease: "Lease") -> Result:
         files = artifacts(self._roots.artifacts, job.id)
-        path = inside(job.request.path, (self._roots.uploads, self._roots.artifacts))
-        request = replace(job.request, path=str(path))
+        roots = (self._roots.uploads, self._roots.artifacts)
+        transcript = job.request.transcript and str(inside(job.request.transcript, roots))
+        request = replace(job.request, path=str(inside(job.request.path, roots)), transcript=transcript)
         workspace = Workspace(self._roots.work, job.id)
         return await dub(request, await self._models(), self._settings, workspace, files, report, lease.renew)
 

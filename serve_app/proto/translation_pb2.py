@@ -24,45 +24,45 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!serve_app/proto/translation.proto\x12\x0btranslation\"{\n\x12TranslationRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tfile_path\x18\x02 \x01(\t\x12\x13\n\x0bsource_lang\x18\x03 \x01(\t\x12\x13\n\x0btarget_lang\x18\x04 \x01(\t\x12\x14\n\x0cvoice_gender\x18\x05 \x01(\t\"\x80\x05\n\x13TranslationProgress\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x10\n\x08progress\x18\x02 \x01(\x01\x12\x14\n\x0c\x63urrent_step\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x1f\n\x17\x65\x61rly_preview_available\x18\x06 \x01(\x08\x12\x1a\n\x12\x65\x61rly_preview_path\x18\x07 \x01(\t\x12\x13\n\x0b\x65ta_seconds\x18\x08 \x01(\x05\x12\x30\n\rhardware_info\x18\t \x01(\x0b\x32\x19.translation.HardwareInfo\x12\x1d\n\x15\x61vailable_segment_ids\x18\n \x03(\t\x12\x19\n\x11\x63hunks_per_minute\x18\x0b \x01(\x01\x12\x15\n\rcurrent_chunk\x18\x0c \x01(\x05\x12\x14\n\x0ctotal_chunks\x18\r \x01(\x05\x12*\n\x0blog_entries\x18\x0e \x03(\x0b\x32\x15.translation.LogEntry\x12\r\n\x05stage\x18\x0f \x01(\t\x12\x14\n\x0cstage_number\x18\x10 \x01(\x05\x12\x14\n\x0ctotal_stages\x18\x11 \x01(\x05\x12\x1a\n\x12segments_processed\x18\x12 \x01(\x05\x12\x14\n\x0c\x63urrent_time\x18\x13 \x01(\x01\x12\x1e\n\x16\x63urrent_time_formatted\x18\x14 \x01(\t\x12\x16\n\x0etotal_duration\x18\x15 \x01(\x01\x12 \n\x18total_duration_formatted\x18\x16 \x01(\t\x12\x18\n\x10progress_percent\x18\x17 \x01(\x01\x12\x14\n\x0c\x65lapsed_time\x18\x18 \x01(\x01\"\x86\x01\n\x08LogEntry\x12\x11\n\ttimestamp\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x10\n\x08\x63hunk_id\x18\x05 \x01(\t\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x12\n\nextra_data\x18\x07 \x01(\t\"#\n\rResultRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\xb9\x01\n\x0eQualityMetrics\x12\x19\n\x11lip_sync_accuracy\x18\x01 \x01(\x01\x12\x15\n\rvoice_quality\x18\x02 \x01(\x01\x12\x1b\n\x13translation_quality\x18\x03 \x01(\x01\x12\x16\n\x0e\x64uration_match\x18\x04 \x01(\x08\x12\x10\n\x08\x61vg_lufs\x18\x05 \x01(\x01\x12\x12\n\navg_atempo\x18\x06 \x01(\x01\x12\x1a\n\x12segments_condensed\x18\x07 \x01(\x05\"\x8f\x02\n\x11TranslationResult\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0boutput_path\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x10\n\x08\x64uration\x18\x04 \x01(\x01\x12\x14\n\x0coriginal_srt\x18\x05 \x01(\t\x12\x16\n\x0etranslated_srt\x18\x06 \x01(\t\x12\x34\n\x0fquality_metrics\x18\x07 \x01(\x0b\x32\x1b.translation.QualityMetrics\x12\x13\n\x0boutput_size\x18\x08 \x01(\x03\x12\x15\n\roriginal_size\x18\t \x01(\x03\x12\x1f\n\x17processing_time_seconds\x18\n \x01(\x01\"I\n\x0cHardwareInfo\x12\x0b\n\x03\x63pu\x18\x01 \x01(\t\x12\x0b\n\x03gpu\x18\x02 \x01(\t\x12\x0f\n\x07vram_gb\x18\x03 \x01(\x05\x12\x0e\n\x06ram_gb\x18\x04 \x01(\x05\"#\n\rCancelRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"2\n\x0e\x43\x61ncelResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t\"?\n\x19\x43ontrolTranslationRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\"Q\n\x1a\x43ontrolTranslationResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x11\n\tis_paused\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\"-\n\x18LanguageDetectionRequest\x12\x11\n\tfile_path\x18\x01 \x01(\t\"j\n\x17LanguageDetectionResult\x12\x19\n\x11\x64\x65tected_language\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x0f\n\x07success\x18\x03 \x01(\x08\x12\x0f\n\x07message\x18\x04 \x01(\t\"\'\n\x11\x41IInsightsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"z\n\tAIInsight\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0e\n\x06impact\x18\x05 \x01(\t\x12\x11\n\ttimestamp\x18\x06 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x07 \x01(\t\"\x8c\x01\n\x12\x41IInsightsResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12(\n\x08insights\x18\x02 \x03(\x0b\x32\x16.translation.AIInsight\x12\x16\n\x0etotal_insights\x18\x03 \x01(\x05\x12\x0f\n\x07success\x18\x04 \x01(\x08\x12\x0f\n\x07message\x18\x05 \x01(\t2\xa5\x04\n\x12TranslationService\x12U\n\x0eTranslateVideo\x12\x1f.translation.TranslationRequest\x1a .translation.TranslationProgress0\x01\x12R\n\x14GetTranslationResult\x12\x1a.translation.ResultRequest\x1a\x1e.translation.TranslationResult\x12L\n\x11\x43\x61ncelTranslation\x12\x1a.translation.CancelRequest\x1a\x1b.translation.CancelResponse\x12\x65\n\x12\x43ontrolTranslation\x12&.translation.ControlTranslationRequest\x1a\'.translation.ControlTranslationResponse\x12]\n\x0e\x44\x65tectLanguage\x12%.translation.LanguageDetectionRequest\x1a$.translation.LanguageDetectionResult\x12P\n\rGetAIInsights\x12\x1e.translation.AIInsightsRequest\x1a\x1f.translation.AIInsightsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!serve_app/proto/translation.proto\x12\x0btranslation\"\x94\x01\n\x12TranslationRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tfile_path\x18\x02 \x01(\t\x12\x13\n\x0bsource_lang\x18\x03 \x01(\t\x12\x13\n\x0btarget_lang\x18\x04 \x01(\t\x12\x14\n\x0cvoice_gender\x18\x05 \x01(\t\x12\x17\n\x0ftranscript_path\x18\x06 \x01(\t\"\x80\x05\n\x13TranslationProgress\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x10\n\x08progress\x18\x02 \x01(\x01\x12\x14\n\x0c\x63urrent_step\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x1f\n\x17\x65\x61rly_preview_available\x18\x06 \x01(\x08\x12\x1a\n\x12\x65\x61rly_preview_path\x18\x07 \x01(\t\x12\x13\n\x0b\x65ta_seconds\x18\x08 \x01(\x05\x12\x30\n\rhardware_info\x18\t \x01(\x0b\x32\x19.translation.HardwareInfo\x12\x1d\n\x15\x61vailable_segment_ids\x18\n \x03(\t\x12\x19\n\x11\x63hunks_per_minute\x18\x0b \x01(\x01\x12\x15\n\rcurrent_chunk\x18\x0c \x01(\x05\x12\x14\n\x0ctotal_chunks\x18\r \x01(\x05\x12*\n\x0blog_entries\x18\x0e \x03(\x0b\x32\x15.translation.LogEntry\x12\r\n\x05stage\x18\x0f \x01(\t\x12\x14\n\x0cstage_number\x18\x10 \x01(\x05\x12\x14\n\x0ctotal_stages\x18\x11 \x01(\x05\x12\x1a\n\x12segments_processed\x18\x12 \x01(\x05\x12\x14\n\x0c\x63urrent_time\x18\x13 \x01(\x01\x12\x1e\n\x16\x63urrent_time_formatted\x18\x14 \x01(\t\x12\x16\n\x0etotal_duration\x18\x15 \x01(\x01\x12 \n\x18total_duration_formatted\x18\x16 \x01(\t\x12\x18\n\x10progress_percent\x18\x17 \x01(\x01\x12\x14\n\x0c\x65lapsed_time\x18\x18 \x01(\x01\"\x86\x01\n\x08LogEntry\x12\x11\n\ttimestamp\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x10\n\x08\x63hunk_id\x18\x05 \x01(\t\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x12\n\nextra_data\x18\x07 \x01(\t\"#\n\rResultRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\xb9\x01\n\x0eQualityMetrics\x12\x19\n\x11lip_sync_accuracy\x18\x01 \x01(\x01\x12\x15\n\rvoice_quality\x18\x02 \x01(\x01\x12\x1b\n\x13translation_quality\x18\x03 \x01(\x01\x12\x16\n\x0e\x64uration_match\x18\x04 \x01(\x08\x12\x10\n\x08\x61vg_lufs\x18\x05 \x01(\x01\x12\x12\n\navg_atempo\x18\x06 \x01(\x01\x12\x1a\n\x12segments_condensed\x18\x07 \x01(\x05\"\x8f\x02\n\x11TranslationResult\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0boutput_path\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x10\n\x08\x64uration\x18\x04 \x01(\x01\x12\x14\n\x0coriginal_srt\x18\x05 \x01(\t\x12\x16\n\x0etranslated_srt\x18\x06 \x01(\t\x12\x34\n\x0fquality_metrics\x18\x07 \x01(\x0b\x32\x1b.translation.QualityMetrics\x12\x13\n\x0boutput_size\x18\x08 \x01(\x03\x12\x15\n\roriginal_size\x18\t \x01(\x03\x12\x1f\n\x17processing_time_seconds\x18\n \x01(\x01\"I\n\x0cHardwareInfo\x12\x0b\n\x03\x63pu\x18\x01 \x01(\t\x12\x0b\n\x03gpu\x18\x02 \x01(\t\x12\x0f\n\x07vram_gb\x18\x03 \x01(\x05\x12\x0e\n\x06ram_gb\x18\x04 \x01(\x05\"#\n\rCancelRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"2\n\x0e\x43\x61ncelResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t\"?\n\x19\x43ontrolTranslationRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\"Q\n\x1a\x43ontrolTranslationResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x11\n\tis_paused\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\"-\n\x18LanguageDetectionRequest\x12\x11\n\tfile_path\x18\x01 \x01(\t\"j\n\x17LanguageDetectionResult\x12\x19\n\x11\x64\x65tected_language\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x0f\n\x07success\x18\x03 \x01(\x08\x12\x0f\n\x07message\x18\x04 \x01(\t\"\'\n\x11\x41IInsightsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"z\n\tAIInsight\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0e\n\x06impact\x18\x05 \x01(\t\x12\x11\n\ttimestamp\x18\x06 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x07 \x01(\t\"\x8c\x01\n\x12\x41IInsightsResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12(\n\x08insights\x18\x02 \x03(\x0b\x32\x16.translation.AIInsight\x12\x16\n\x0etotal_insights\x18\x03 \x01(\x05\x12\x0f\n\x07success\x18\x04 \x01(\x08\x12\x0f\n\x07message\x18\x05 \x01(\t2\xa5\x04\n\x12TranslationService\x12U\n\x0eTranslateVideo\x12\x1f.translation.TranslationRequest\x1a .translation.TranslationProgress0\x01\x12R\n\x14GetTranslationResult\x12\x1a.translation.ResultRequest\x1a\x1e.translation.TranslationResult\x12L\n\x11\x43\x61ncelTranslation\x12\x1a.translation.CancelRequest\x1a\x1b.translation.CancelResponse\x12\x65\n\x12\x43ontrolTranslation\x12&.translation.ControlTranslationRequest\x1a\'.translation.ControlTranslationResponse\x12]\n\x0e\x44\x65tectLanguage\x12%.translation.LanguageDetectionRequest\x1a$.translation.LanguageDetectionResult\x12P\n\rGetAIInsights\x12\x1e.translation.AIInsightsRequest\x1a\x1f.translation.AIInsightsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'serve_app.proto.translation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRANSLATIONREQUEST']._serialized_start=50
-  _globals['_TRANSLATIONREQUEST']._serialized_end=173
-  _globals['_TRANSLATIONPROGRESS']._serialized_start=176
-  _globals['_TRANSLATIONPROGRESS']._serialized_end=816
-  _globals['_LOGENTRY']._serialized_start=819
-  _globals['_LOGENTRY']._serialized_end=953
-  _globals['_RESULTREQUEST']._serialized_start=955
-  _globals['_RESULTREQUEST']._serialized_end=990
-  _globals['_QUALITYMETRICS']._serialized_start=993
-  _globals['_QUALITYMETRICS']._serialized_end=1178
-  _globals['_TRANSLATIONRESULT']._serialized_start=1181
-  _globals['_TRANSLATIONRESULT']._serialized_end=1452
-  _globals['_HARDWAREINFO']._serialized_start=1454
-  _globals['_HARDWAREINFO']._serialized_end=1527
-  _globals['_CANCELREQUEST']._serialized_start=1529
-  _globals['_CANCELREQUEST']._serialized_end=1564
-  _globals['_CANCELRESPONSE']._serialized_start=1566
-  _globals['_CANCELRESPONSE']._serialized_end=1616
-  _globals['_CONTROLTRANSLATIONREQUEST']._serialized_start=1618
-  _globals['_CONTROLTRANSLATIONREQUEST']._serialized_end=1681
-  _globals['_CONTROLTRANSLATIONRESPONSE']._serialized_start=1683
-  _globals['_CONTROLTRANSLATIONRESPONSE']._serialized_end=1764
-  _globals['_LANGUAGEDETECTIONREQUEST']._serialized_start=1766
-  _globals['_LANGUAGEDETECTIONREQUEST']._serialized_end=1811
-  _globals['_LANGUAGEDETECTIONRESULT']._serialized_start=1813
-  _globals['_LANGUAGEDETECTIONRESULT']._serialized_end=1919
-  _globals['_AIINSIGHTSREQUEST']._serialized_start=1921
-  _globals['_AIINSIGHTSREQUEST']._serialized_end=1960
-  _globals['_AIINSIGHT']._serialized_start=1962
-  _globals['_AIINSIGHT']._serialized_end=2084
-  _globals['_AIINSIGHTSRESPONSE']._serialized_start=2087
-  _globals['_AIINSIGHTSRESPONSE']._serialized_end=2227
-  _globals['_TRANSLATIONSERVICE']._serialized_start=2230
-  _globals['_TRANSLATIONSERVICE']._serialized_end=2779
+  _globals['_TRANSLATIONREQUEST']._serialized_start=51
+  _globals['_TRANSLATIONREQUEST']._serialized_end=199
+  _globals['_TRANSLATIONPROGRESS']._serialized_start=202
+  _globals['_TRANSLATIONPROGRESS']._serialized_end=842
+  _globals['_LOGENTRY']._serialized_start=845
+  _globals['_LOGENTRY']._serialized_end=979
+  _globals['_RESULTREQUEST']._serialized_start=981
+  _globals['_RESULTREQUEST']._serialized_end=1016
+  _globals['_QUALITYMETRICS']._serialized_start=1019
+  _globals['_QUALITYMETRICS']._serialized_end=1204
+  _globals['_TRANSLATIONRESULT']._serialized_start=1207
+  _globals['_TRANSLATIONRESULT']._serialized_end=1478
+  _globals['_HARDWAREINFO']._serialized_start=1480
+  _globals['_HARDWAREINFO']._serialized_end=1553
+  _globals['_CANCELREQUEST']._serialized_start=1555
+  _globals['_CANCELREQUEST']._serialized_end=1590
+  _globals['_CANCELRESPONSE']._serialized_start=1592
+  _globals['_CANCELRESPONSE']._serialized_end=1642
+  _globals['_CONTROLTRANSLATIONREQUEST']._serialized_start=1644
+  _globals['_CONTROLTRANSLATIONREQUEST']._serialized_end=1707
+  _globals['_CONTROLTRANSLATIONRESPONSE']._serialized_start=1709
+  _globals['_CONTROLTRANSLATIONRESPONSE']._serialized_end=1790
+  _globals['_LANGUAGEDETECTIONREQUEST']._serialized_start=1792
+  _globals['_LANGUAGEDETECTIONREQUEST']._serialized_end=1837
+  _globals['_LANGUAGEDETECTIONRESULT']._serialized_start=1839
+  _globals['_LANGUAGEDETECTIONRESULT']._serialized_end=1945
+  _globals['_AIINSIGHTSREQUEST']._serialized_start=1947
+  _globals['_AIINSIGHTSREQUEST']._serialized_end=1986
+  _globals['_AIINSIGHT']._serialized_start=1988
+  _globals['_AIINSIGHT']._serialized_end=2110
+  _globals['_AIINSIGHTSRESPONSE']._serialized_start=2113
+  _globals['_AIINSIGHTSRESPONSE']._serialized_end=2253
+  _globals['_TRANSLATIONSERVICE']._serialized_start=2256
+  _globals['_TRANSLATIONSERVICE']._serialized_end=2805
 # @@protoc_insertion_point(module_scope)

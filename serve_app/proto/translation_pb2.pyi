@@ -7,18 +7,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TranslationRequest(_message.Message):
-    __slots__ = ("session_id", "file_path", "source_lang", "target_lang", "voice_gender")
+    __slots__ = ("session_id", "file_path", "source_lang", "target_lang", "voice_gender", "transcript_path")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     FILE_PATH_FIELD_NUMBER: _ClassVar[int]
     SOURCE_LANG_FIELD_NUMBER: _ClassVar[int]
     TARGET_LANG_FIELD_NUMBER: _ClassVar[int]
     VOICE_GENDER_FIELD_NUMBER: _ClassVar[int]
+    TRANSCRIPT_PATH_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     file_path: str
     source_lang: str
     target_lang: str
     voice_gender: str
-    def __init__(self, session_id: _Optional[str] = ..., file_path: _Optional[str] = ..., source_lang: _Optional[str] = ..., target_lang: _Optional[str] = ..., voice_gender: _Optional[str] = ...) -> None: ...
+    transcript_path: str
+    def __init__(self, session_id: _Optional[str] = ..., file_path: _Optional[str] = ..., source_lang: _Optional[str] = ..., target_lang: _Optional[str] = ..., voice_gender: _Optional[str] = ..., transcript_path: _Optional[str] = ...) -> None: ...
 
 class TranslationProgress(_message.Message):
     __slots__ = ("session_id", "progress", "current_step", "status", "message", "early_preview_available", "early_preview_path", "eta_seconds", "hardware_info", "available_segment_ids", "chunks_per_minute", "current_chunk", "total_chunks", "log_entries", "stage", "stage_number", "total_stages", "segments_processed", "current_time", "current_time_formatted", "total_duration", "total_duration_formatted", "progress_percent", "elapsed_time")
