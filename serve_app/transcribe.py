@@ -27,6 +27,7 @@ from serve_app import ffmpeg
 from serve_app.cues import UNSPACED
 from serve_app.desk import TooLarge, copy
 from serve_app.jobs.report import Report
+from serve_app.jobs.workspace import disk_space
 from serve_app.languages import Spoken, identify
 from serve_app.speech import duration, listen
 from serve_app.stages import room
@@ -185,7 +186,8 @@ class Transcriber:
 
     @asynccontextmanager
     async def _folder(self) -> AsyncIterator[Path]:
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=".audio-", dir=self._work))
+        with disk_space():
+            folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=".audio-", dir=self._work))
         try:
             yield folder
         finally:
