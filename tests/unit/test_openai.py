@@ -39,11 +39,13 @@ class Engines:
         self._vad = EchoVad(settings.engines.vad)
         self.error: Exception | None = None
         self.asked: list[str | None] = []
+        self.callers: set[str] = set()
 
     async def detect(self, clip: Clip) -> list[Span]:
         return self._vad.detect([clip])[0]
 
-    async def recognize(self, clip: Clip) -> Transcript:
+    async def recognize(self, clip: Clip, caller: str = "") -> Transcript:
+        self.callers.add(caller)
         self.asked.append(clip.language)
         if self.error:
             raise self.error
@@ -52,7 +54,7 @@ class Engines:
     async def hears(self) -> None:
         return None
 
-    async def translate(self, sentence: Any) -> Any:
+    async def translate(self, sentence: Any, caller: str) -> Any:
         return self._translator.translate([sentence])[0]
 
     async def pairs(self) -> frozenset[tuple[str, str]]:
@@ -125,7 +127,9 @@ async def test_json_is_text_and_what_it_costs(http: httpx.AsyncClient, engines: 
         "usage": {"type": "duration", "seconds": 8},
     }
     assert answer.headers["openai-model"] == "own-whisper"
-    assert set(engines.asked) == {"en"}
+    assert set(engines.asked) == {"en"} and len(engines.callers) == 1
+    await ask(http, tone(1.0))
+    assert len(engines.callers) == 2  # each upload has its turns
 
 
 async def test_verbose_json_has_segments_that_lie_on_the_bursts(http: httpx.AsyncClient) -> None:

@@ -25,7 +25,7 @@ class Slow:
         self.let = asyncio.Event()
         self.now = self.most = 0
 
-    async def __call__(self, clip: Clip) -> Transcript:
+    async def __call__(self, clip: Clip, caller: str) -> Transcript:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
