@@ -49,7 +49,7 @@ def doubtful(one: Decoded, words: Sequence[Word], end: float, settings: AsrSetti
     silent = one.no_speech > settings.no_speech_probability
     if not one.text.strip():
         return not silent
-    if objection(one, settings) == NO_SPEECH:
+    if objection(one, words, settings) == NO_SPEECH:
         return False
     return bool(
         silent
@@ -60,11 +60,13 @@ def doubtful(one: Decoded, words: Sequence[Word], end: float, settings: AsrSetti
     )
 
 
-def objection(one: Decoded, settings: AsrSettings) -> str:
+def objection(one: Decoded, words: Sequence[Word], settings: AsrSettings) -> str:
     """Why this text was probably not said; empty when there is nothing to object."""
     improbable = one.log_probability < settings.min_log_probability
     if improbable and one.no_speech > settings.no_speech_probability:
         return NO_SPEECH
+    if improbable and words and 2 * timeless(words) >= len(words):
+        return "without time to say it"
     if one.log_probability < settings.hopeless_log_probability:
         return "improbable"
     if one.compression > settings.max_compression_ratio and not loops(pieces(one.text)):
@@ -72,8 +74,13 @@ def objection(one: Decoded, settings: AsrSettings) -> str:
     return ""
 
 
-BEHIND_S = 0.04
-"""Two frames of the encoder."""
+FRAME_S = 0.02
+"""The encoder's step."""
+
+
+def timeless(words: Sequence[Word]) -> int:
+    """How many words have no sound of their own: over music the first one gets it all."""
+    return sum(word.end - word.start <= FRAME_S for word in words)
 
 
 def behind(words: Sequence[Word], end: float) -> int:
@@ -83,7 +90,7 @@ def behind(words: Sequence[Word], end: float) -> int:
     """
     count = 0
     for word in reversed(words):
-        if word.start < end - BEHIND_S:
+        if word.start < end - 2 * FRAME_S:
             break
         count += 1
     return count if count > 1 else 0

@@ -126,7 +126,7 @@ class FasterWhisper:
 
     def _better(self, heard: Hearing, before: Hearing | None) -> Hearing:
         """An attempt that hears silence has the last word: it heard more of it than those before."""
-        if before is None or objection(heard.decoded, self._settings) == NO_SPEECH:
+        if before is None or objection(heard.decoded, heard.words, self._settings) == NO_SPEECH:
             return heard
         return max((heard, before), key=lambda one: merit(one.decoded, self._settings))
 
@@ -195,7 +195,7 @@ def _spectrum(job: Job) -> Audio:
 def transcribed(best: Hearing, clip: Clip, settings: AsrSettings) -> Transcript | None:
     """What is believed of the best attempt, and what is dropped; None where the text did not fit into the decoder."""
     language, probability = best.language, best.probability
-    if reason := objection(best.decoded, settings):
+    if reason := objection(best.decoded, best.words, settings):
         return Transcript((), language, probability, ((best.decoded.text.strip(), reason),))
     words, cut = without_loops(best.words)
     if len(best.decoded.tokens) >= MAX_TOKENS and not cut and clip.duration > MIN_S * 4:

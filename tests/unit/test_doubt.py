@@ -17,6 +17,10 @@ def words(*starts: float) -> list[Word]:
     return [Word(start, start, " word", 0.5) for start in starts]
 
 
+def spoken(*starts: float) -> list[Word]:
+    return [Word(start, start + 0.3, " word", 0.5) for start in starts]
+
+
 @pytest.mark.parametrize(
     ("one", "reason"),
     [
@@ -36,7 +40,7 @@ def words(*starts: float) -> list[Word]:
     ],
 )
 def test_each_objection_has_its_reason(one: Decoded, reason: str) -> None:
-    assert objection(one, SETTINGS) == reason
+    assert objection(one, spoken(0.5, 1.0), SETTINGS) == reason
 
 
 @pytest.mark.parametrize(
@@ -68,6 +72,13 @@ def test_the_better_of_two_attempts_ends_does_not_repeat_itself_and_is_sure() ->
 
 
 def test_every_threshold_is_a_setting() -> None:
-    assert objection(decoded(log=-0.5), AsrSettings(hopeless_log_probability=-0.4)) == "improbable"
+    assert objection(decoded(log=-0.5), [], AsrSettings(hopeless_log_probability=-0.4)) == "improbable"
     strict = AsrSettings(min_log_probability=-0.1, no_speech_probability=0.05)
-    assert objection(decoded(), strict) == "no speech"
+    assert objection(decoded(), [], strict) == "no speech"
+
+
+def test_improbable_words_that_take_no_time_were_not_said() -> None:
+    thanks = [Word(0.0, 5.2, " Thank", 0.02), Word(5.2, 5.2, " you.", 0.94)]
+    assert objection(decoded(log=-1.1), thanks, SETTINGS) == "without time to say it"
+    assert objection(decoded(log=-0.9), thanks, SETTINGS) == objection(decoded(log=-1.1), [], SETTINGS) == ""
+    assert objection(decoded(log=-1.1), [*thanks, *spoken(6.0)], SETTINGS) == ""
