@@ -1,4 +1,4 @@
-"""Settings of the four shelves. `engine` names a line of `models.registry.ENGINES`; the rest is what engines may need.
+"""Settings of the five shelves. `engine` names a line of `models.registry.ENGINES`; the rest is what engines may need.
 
 `device: auto` takes CUDA when it is there and the CPU otherwise. `threads` is given to the engine explicitly, because
 Ray sets OMP_NUM_THREADS in its workers; 0 means every core of this machine.
