@@ -13,10 +13,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
@@ -66,18 +67,10 @@ class Server:
         self.engine.dispose()
 
 
-@dataclass
-class Account:
-    """Who runs the server."""
-
-    name: str = field(default_factory=lambda: os.environ.get("PGUSER", "postgres") if os.geteuid() == 0 else "")
-
-    def options(self) -> dict[str, object]:
-        return {"user": self.name, "group": pwd.getpwnam(self.name).pw_gid, "extra_groups": []} if self.name else {}
-
-    def give(self, folder: Path) -> None:
-        if self.name:
-            shutil.chown(folder, self.name)
+def account() -> str:
+    """Who runs the server when we are root; Debian's package makes a user for it."""
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return "" if os.geteuid() else "postgres" if "postgres" in known else "nobody"
 
 
 def programs() -> Path | None:
@@ -96,30 +89,35 @@ def why_not() -> str:
 
 @contextmanager
 def running() -> Iterator[Server]:
-    account = Account()
     folder = Path(tempfile.mkdtemp(prefix="dub-pg-"))  # a socket's path must be short
-    account.give(folder)
-    server = Server(folder, 1024 + secrets.randbelow(60_000))
-    options = {**account.options(), "cwd": folder, "stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
-    folder.joinpath("log").touch()
-    account.give(folder / "log")
-    with (folder / "log").open("w") as log:
-        form = ["--auth=trust", "--username=dub", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        here = programs()
-        assert here is not None
-        subprocess.run([here / "initdb", "-D", folder / "data", *form], check=True, stdout=log, **options)
-        quick = ["fsync=off", "max_connections=200", "shared_buffers=32MB", "listen_addresses="]
-        settings = [word for setting in quick for word in ("-c", setting)]
-        command = [here / "postgres", "-D", folder / "data", "-k", folder, "-p", str(server.port), *settings]
-        process = subprocess.Popen(command, stdout=log, **options)
     try:
-        wait(server, process)
-        yield server
+        server = Server(folder, 1024 + secrets.randbelow(60_000))
+        process = start(server)
+        try:
+            wait(server, process)
+            yield server
+        finally:
+            server.hang_up()
+            process.send_signal(signal.SIGINT)  # its "fast" shutdown: whoever is connected is thrown out
+            process.wait(30)
     finally:
-        server.hang_up()
-        process.send_signal(signal.SIGINT)  # its "fast" shutdown: whoever is connected is thrown out
-        process.wait(30)
         shutil.rmtree(folder)
+
+
+def start(server: Server) -> "subprocess.Popen[bytes]":
+    folder, user, here = server.folder, account(), programs()
+    assert here is not None, "asked `why_not` first"
+    options: dict[str, Any] = {"cwd": folder, "stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
+    if user:
+        shutil.chown(folder, user)
+        options |= {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+    form = ["--auth=trust", "--username=dub", "--encoding=UTF8", "--locale=C", "--no-sync"]
+    quick = ["fsync=off", "max_connections=200", "shared_buffers=32MB", "listen_addresses="]
+    settings = [word for setting in quick for word in ("-c", setting)]
+    with (folder / "log").open("w") as log:
+        subprocess.run([here / "initdb", "-D", folder / "data", *form], check=True, stdout=log, **options)
+        command = [here / "postgres", "-D", folder / "data", "-k", folder, "-p", str(server.port), *settings]
+        return subprocess.Popen(command, stdout=log, **options)
 
 
 def wait(server: Server, process: "subprocess.Popen[bytes]") -> None:

@@ -1,10 +1,11 @@
 """Who is next, and the lease on it: steps inside the transaction of a claim.
 
 A claim looks at one job of each tenant that waits, its oldest, and at the few whose lease has run out; so it costs the
-same with ten waiting jobs as with ten thousand, but for one walk along an index. On PostgreSQL several claims run at
-once: each skips the rows that another has locked, and takes that tenant's next one.
+same with ten waiting jobs as with ten thousand, and grows with the tenants that wait. On PostgreSQL several claims run
+at once: each skips the rows that another has locked, and takes that tenant's next one.
 """
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, insert, or_, select, update
@@ -52,13 +53,20 @@ def fairest_job(connection: Connection, settings: JobSettings, now: float) -> Ro
 
 
 def candidates(connection: Connection, now: float) -> list[Candidate]:
-    oldest = (
-        select(jobs.c.tenant, func.min(jobs.c.created_at)).where(jobs.c.state == State.WAITING).group_by(jobs.c.tenant)
-    )
     dropped = select(jobs.c.id, jobs.c.tenant, jobs.c.created_at).where(lost(now), jobs.c.control == Control.RUN)
-    return [Candidate(OLDEST, *row) for row in connection.execute(oldest)] + [
-        Candidate(*row) for row in connection.execute(dropped)
-    ]
+    oldest = [Candidate(OLDEST, *row) for row in connection.execute(_oldest_of_each())]
+    return oldest + [Candidate(*row) for row in connection.execute(dropped)]
+
+
+@cache
+def _oldest_of_each() -> Select[Any]:
+    """Each tenant that waits and since when, found in leaps from tenant to tenant along the index of turns."""
+    waiting = jobs.c.state == State.WAITING
+    tenants = select(func.min(jobs.c.tenant).label("tenant")).where(waiting).cte("tenants", recursive=True)
+    following = select(func.min(jobs.c.tenant)).where(waiting, jobs.c.tenant > tenants.c.tenant)
+    tenants = tenants.union_all(select(following.scalar_subquery()).where(tenants.c.tenant.is_not(None)))
+    since = select(func.min(jobs.c.created_at)).where(waiting, jobs.c.tenant == tenants.c.tenant)
+    return select(tenants.c.tenant, since.scalar_subquery()).where(tenants.c.tenant.is_not(None))
 
 
 def take(connection: Connection, row: Row, owner: str, settings: JobSettings, now: float) -> Job:
