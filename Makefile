@@ -9,7 +9,7 @@ LISTS := pyproject.toml configs/constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test lint serve proto bench-translation clean help
+.PHONY: demo test lint serve proto bench-translation bench-recognition clean help
 
 demo: .venv/.demo ## dub the demo video and say where the result lies
 	$(BIN)/dubserve demo
@@ -32,6 +32,9 @@ proto: .venv/.test ## make the gRPC stubs again from the .proto
 bench-translation: .venv/.bench ## translation speed beside CTranslate2 and torch; plot in out/bench, last line JSON
 	$(BIN)/python -m export bench translation
 
+bench-recognition: .venv/.bench ## recognition speed beside faster-whisper's two pipelines; plot and JSON likewise
+	$(BIN)/python -m export bench recognition
+
 clean: ## remove what make has made; jobs and their videos under var/ stay
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -50,7 +53,7 @@ help: ## this list
 	@touch .venv/.demo $@
 
 .venv/.bench: .venv/.test
-	@echo "Installing what the benchmark draws with into .venv ..."
+	@echo "Installing what the benchmarks draw and count with into .venv ..."
 	$(INSTALL) -e '.[bench]'
 	@touch $@
 

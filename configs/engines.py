@@ -28,14 +28,22 @@ class AsrSettings(Settings):
     )
     device: Device = "auto"
     compute_type: str = Field("auto", description="CTranslate2's name; auto = int8 on the CPU, float16 on CUDA")
-    threads: int = Field(2, ge=0)
+    threads: int = Field(2, ge=0, description="cores for all workers together; 0: all")
+    workers: int = Field(0, ge=0, description="batches that compute at once; 0: one on CUDA, one a thread on CPUs")
+    batch_s: float = Field(80.0, gt=0, description="seconds of padded sound in one batch")
+    batch_wait_s: float = Field(0.02, ge=0, description="how long an idle engine waits for clips that come together")
+    min_window_s: float = Field(10.0, ge=1, le=30, description="the encoder hears no less: in less it loses the end")
+    margin_s: float = Field(1.0, ge=0, description="silence that the encoder hears behind a clip")
+    window_step_s: float = Field(2.0, gt=0, description="windows are multiples of it, so that clips find company")
     beam_size: int = Field(5, ge=1, le=10)
-    temperatures: tuple[float, ...] = Field(
-        (0.0, 0.2, 0.4), min_length=1, description="bounded, so one clip cannot stall"
-    )
-    no_speech_probability: float = Field(0.6, ge=0, le=1)
-    min_log_probability: float = Field(-1.0, le=0)
-    max_compression_ratio: float = Field(2.4, gt=1)
+    retries: int = Field(2, ge=0, le=2, description="of a clip in doubt: in the full window, then without repetitions")
+    retry_s: float = Field(20.0, ge=0, description="no retry begins so long after a clip came")
+    retry_penalty: float = Field(1.1, ge=1, description="on tokens that were said before, in the last retry")
+    retry_unrepeated: int = Field(4, ge=0, description="tokens in a row that the last retry says once; 0: no such rule")
+    no_speech_probability: float = Field(0.6, ge=0, le=1, description="above it an improbable text is noise")
+    min_log_probability: float = Field(-1.0, le=0, description="mean over tokens; below it a text is improbable")
+    hopeless_log_probability: float = Field(-1.6, le=0, description="below it a text is dropped")
+    max_compression_ratio: float = Field(2.4, gt=1, description="above it a text repeats itself")
 
 
 class TranslationSettings(Settings):

@@ -161,6 +161,26 @@ def bench_translation(
     print(bench(plan))
 
 
+@benches.command("recognition")
+def bench_recognition(
+    model: Annotated[str, typer.Option(help="for English: a name, such as small.en, or a folder")] = "tiny.en",
+    mixed: Annotated[str, typer.Option(help="for several languages at once, if it is on this machine")] = "base",
+    recordings: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="real ones: file, tab, language, tab, words, a line"),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="turns of each recogniser that are counted")] = 3,
+    threads: Annotated[int, typer.Option(min=1, help="processors, and threads of each recogniser")] = 2,
+    clients: Annotated[int, typer.Option(min=1, max=20, help="short clips that come at the same time")] = 16,
+    out: Annotated[Path, typer.Option(help="folder for the plot and for the speech that is made")] = Path("out/bench"),
+    only: Annotated[str, typer.Option(help="keep the scenes whose name holds this: long, clips, mixed")] = "",
+) -> None:
+    """Time ours and faster-whisper's two pipelines on the same speech; ends in one line of JSON."""
+    from export.bench.recognition import Plan, bench
+
+    print(bench(Plan(out, model, mixed, recordings, rounds, threads, clients, only)))
+
+
 @app.command()
 def pairs() -> None:
     """List all pairs of languages: which models each takes, direct or through English, and their target tokens."""

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.engines import AsrSettings
 from configs.export import RecognitionThresholds
 from export.origin import commit, complete, config, whole
 from export.parity import Figures, token_agreement
@@ -136,12 +135,10 @@ def compared(folder: Path, original: Original, audios: Sequence[Audio] = ()) -> 
 
 
 def said(folder: Path) -> str:
-    """What the product's engine makes of the golden recording with the model in `folder`."""
-    from models.asr.faster_whisper import FasterWhisper
+    """What the product's engine makes of the golden recording with the model in `folder`, whatever that is worth."""
+    from models.asr.device import golden_text, opened
 
-    settings = AsrSettings(model=str(folder.resolve()), device="cpu", temperatures=(0.0,))
-    [transcript] = FasterWhisper(settings).recognize([clip()])
-    return "".join(word.text for word in transcript.words).strip()
+    return golden_text(opened(folder, "cpu", "int8", workers=1, threads=2))
 
 
 def edits(ours: list[str], theirs: list[str]) -> int:

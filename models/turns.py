@@ -21,8 +21,10 @@ class Turns(Generic[Item]):
     def __len__(self) -> int:
         return sum(map(len, self._lines.values()))
 
-    def add(self, caller: str, item: Item) -> None:
-        self._lines.setdefault(caller, deque()).append(item)
+    def add(self, caller: str, item: Item, first: bool = False) -> None:
+        """Puts `item` at the end of the caller's line, or at its head."""
+        line = self._lines.setdefault(caller, deque())
+        line.appendleft(item) if first else line.append(item)
 
     def first(self, count: int) -> list[tuple[str, Item]]:
         """(caller, item) of the `count` that are next, in order; they keep their places."""

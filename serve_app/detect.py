@@ -15,6 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,10 @@ from serve_app.media import Source
 
 logger = logging.getLogger(__name__)
 
-LISTEN_S = 15.0
+LISTEN_S = 10.0
 PLACES = 4
+SLIVER_S = 2.0
+"""The end of a short file is not listened to when it is shorter than this."""
 CERTAIN = 0.5
 """Mean probability below which there is no answer."""
 
@@ -101,7 +104,7 @@ def answered(code: int | None, answer: bytes, complaint: bytes) -> Source:
 def places(duration: float) -> list[float]:
     """Starts of the stretches to listen to, in seconds."""
     if duration <= LISTEN_S * PLACES:
-        return [n * LISTEN_S for n in range(int(duration // LISTEN_S) + 1)]
+        return [n * LISTEN_S for n in range(max(1, ceil((duration - SLIVER_S) / LISTEN_S)))]
     return [duration * (n + 0.5) / PLACES for n in range(PLACES)]
 
 

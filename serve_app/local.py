@@ -13,7 +13,7 @@ from rich.console import Console
 from configs.app import AppSettings
 from configs.engines import EngineSettings, SpeakerSettings
 from models.registry import load
-from models.segment import Clip, Sentence, Voice
+from models.segment import Clip, Sentence, Transcript, Voice
 from serve_app.engines import Models
 from serve_app.jobs.job import Request
 from serve_app.jobs.report import Report
@@ -44,13 +44,17 @@ def models(settings: EngineSettings) -> Models:
     recognizer = load("asr", settings.asr.engine, settings.asr)
     translator = load("translation", settings.translation.engine, settings.translation)
 
+    async def recognize(clip: Clip) -> Transcript:
+        heard: Transcript = await asyncio.wrap_future(recognizer.submit(clip))
+        return heard
+
     async def translate(sentence: Sentence) -> Sentence:
         answer: Sentence = await asyncio.wrap_future(translator.submit(sentence))
         return answer
 
     return Models(
         detect=in_thread(load("vad", settings.vad.engine, settings.vad).detect),
-        recognize=in_thread(recognizer.recognize),
+        recognize=recognize,
         translate=translate,
         speak=in_thread(load("tts", "fallback", settings.tts).speak, at_once=settings.tts.at_once),
         hears=recognizer.languages,

@@ -18,7 +18,7 @@ from models.segment import RECOGNITION_RATE, Audio, Clip, Span
 OVERLAP_S = 1.0
 """Blocks overlap by this much."""
 
-BLOCK_S = 120.0
+BLOCK_S = 60.0
 
 MAX_SPAN_S = 29.0
 """Longer speech without a pause is cut."""

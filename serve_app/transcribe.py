@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 from configs.app import AppSettings
 from configs.pipeline import PipelineSettings
@@ -27,6 +28,7 @@ from serve_app import ffmpeg
 from serve_app.cues import UNSPACED
 from serve_app.desk import TooLarge, copy
 from serve_app.jobs.report import Report
+from serve_app.jobs.workspace import disk_space
 from serve_app.languages import Spoken, identify
 from serve_app.speech import duration, listen
 from serve_app.stages import room
@@ -139,16 +141,19 @@ async def translated(
 
 
 class Transcriber:
-    """Takes uploads, a few at a time; the others wait. Nothing of a call is left on the disk after it."""
+    """Takes uploads, a few at a time; the others wait. Nothing of a call is left on the disk after it.
+
+    The engines are told a key of the upload, so that they can serve it in turn with jobs and other uploads.
+    """
 
     def __init__(
         self,
         settings: AppSettings,
         work: Path,
         detect: Callable[[Clip], Awaitable[list[Span]]],
-        recognize: Callable[[Clip], Awaitable[Transcript]],
+        recognize: Callable[[Clip, str], Awaitable[Transcript]],
         hears: Callable[[], Awaitable[frozenset[str] | None]],
-        translate: Callable[[Sentence], Awaitable[Sentence]],
+        translate: Callable[[Sentence, str], Awaitable[Sentence]],
         pairs: Callable[[], Awaitable[frozenset[Pair]]],
     ) -> None:
         self._settings, self._work = settings, work
@@ -167,14 +172,18 @@ class Transcriber:
     async def transcribe(self, upload: BinaryIO, size: int, language: str) -> Transcription:
         """What is said in an upload of `size` bytes. Raises TooLarge, OutOfSpace, and as `decode` and `transcribe`."""
         async with self._gate, self._folder() as folder:
-            wav = await self._decoded(upload, size, folder)
-            ears = Ears(self._detect, self._recognize, await self._hears())
+            wav, caller = await self._decoded(upload, size, folder), folder.name
+            ears = Ears(self._detect, lambda clip: self._recognize(clip, caller), await self._hears())
             return await transcribe(wav, language, ears, self._settings.pipeline, Report("audio"))
 
     async def translate(self, upload: BinaryIO, size: int, target: str) -> Transcription:
         heard = await self.transcribe(upload, size, "")
-        pairs = await self._pairs()
-        return await translated(heard, target, self._translate, pairs, self._settings.pipeline, Report("audio"))
+        pairs, caller = await self._pairs(), uuid4().hex
+
+        async def engine(sentence: Sentence) -> Sentence:
+            return await self._translate(sentence, caller)
+
+        return await translated(heard, target, engine, pairs, self._settings.pipeline, Report("audio"))
 
     async def _decoded(self, upload: BinaryIO, size: int, folder: Path) -> Path:
         if size > self.max_bytes:
@@ -185,7 +194,8 @@ class Transcriber:
 
     @asynccontextmanager
     async def _folder(self) -> AsyncIterator[Path]:
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=".audio-", dir=self._work))
+        with disk_space():
+            folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=".audio-", dir=self._work))
         try:
             yield folder
         finally:

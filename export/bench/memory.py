@@ -33,14 +33,14 @@ def weigh(choice: Choice, rows: Rows) -> Weight:
 
 def _weigh(choice: Choice, rows: Rows) -> Weight:
     _imports(choice.kind)
-    base, began = _megabytes("VmRSS"), time.perf_counter()
+    base, began = megabytes("VmRSS"), time.perf_counter()
     engine = choice.build()
     load_s = time.perf_counter() - began
     engine.translate(rows, 1)
-    peak, now = _megabytes("VmHWM"), _megabytes("VmRSS")
+    peak, now = megabytes("VmHWM"), megabytes("VmRSS")
     second = choice.build()
     second.translate(rows, 1)
-    return Weight(round(load_s, 2), base, peak, round(_megabytes("VmRSS") - now, 1))
+    return Weight(round(load_s, 2), base, peak, round(megabytes("VmRSS") - now, 1))
 
 
 def _imports(kind: str) -> None:
@@ -51,6 +51,7 @@ def _imports(kind: str) -> None:
         from transformers import MarianMTModel  # noqa: F401
 
 
-def _megabytes(field: str) -> float:
+def megabytes(field: str) -> float:
+    """A field of this process' status, such as VmHWM, the most memory it ever had; 0.0 where there is no such file."""
     found = re.search(rf"^{field}:\s+(\d+) kB", STATUS.read_text("ascii"), re.MULTILINE) if STATUS.is_file() else None
     return round(int(found[1]) * 1024 / 1e6, 1) if found else 0.0

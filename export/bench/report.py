@@ -9,12 +9,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from export.bench import figures
 from export.bench.engines import OURS, TORCH
 from export.bench.memory import Weight
 from export.bench.work import CLIENTS, Run
@@ -30,10 +31,10 @@ def table(results: Results, weights: Mapping[str, Weight]) -> None:
     speeds = Table("scenario", "engine", "tokens/s", "ours ÷ it", "p50 s", "p95 s", "as ours", title="medians")
     for (scenario, engine), runs in results.items():
         ours = results.get((scenario, OURS), [])
-        ratio = f"{median(_ratios(ours, runs)):.2f}" if ours and engine != OURS else ""
-        waits = [f"{value:.2f}" for value in _waits(runs)] if scenario == CLIENTS else ["", ""]
+        ratio = f"{median(figures.ratios(ours, runs)):.2f}" if ours and engine != OURS else ""
+        waits = [f"{value:.2f}" for value in figures.waits(runs)] if scenario == CLIENTS else ["", ""]
         same = f"{_agree(ours, runs):.0%}" if ours else ""
-        speeds.add_row(scenario, engine, f"{_speed(runs):,.0f}", ratio, *waits, same)
+        speeds.add_row(scenario, engine, f"{figures.speed(runs):,.0f}", ratio, *waits, same)
     loads = Table("engine", "load s", "libraries MB", "peak MB", "second model adds MB", title="in a process each")
     for engine, weight in weights.items():
         loads.add_row(engine, *(f"{value:,}" for value in asdict(weight).values()))
@@ -43,15 +44,17 @@ def table(results: Results, weights: Mapping[str, Weight]) -> None:
 def line(facts: dict[str, Any], results: Results, weights: Mapping[str, Weight]) -> str:
     found: dict[str, Any] = dict(facts)
     for name, ours, rivals in _comparisons(results):
-        rival = max(rivals, key=lambda engine: _speed(rivals[engine]))
-        ratios = _ratios(ours, rivals[rival])
+        rival = max(rivals, key=lambda engine: figures.speed(rivals[engine]))
+        ratios = figures.ratios(ours, rivals[rival])
         found[f"ratio_{name}"] = round(median(ratios), 3)
         found[f"spread_{name}"] = [round(min(ratios), 3), round(max(ratios), 3)]
         found[f"rival_{name}"] = rival
-    found["tokens_per_s"] = _nested(results, lambda _, runs: round(_speed(runs), 1))
+    found["tokens_per_s"] = _nested(results, lambda _, runs: round(figures.speed(runs), 1))
     shared = {key: runs for key, runs in results.items() if (key[0], OURS) in results}
     found["agree"] = _nested(shared, lambda scenario, runs: round(_agree(results[scenario, OURS], runs), 4))
-    found["p50_p95_s"] = {engine: _waits(runs) for (scenario, engine), runs in results.items() if scenario == CLIENTS}
+    found["p50_p95_s"] = {
+        engine: figures.waits(runs) for (scenario, engine), runs in results.items() if scenario == CLIENTS
+    }
     found["weight"] = {engine: asdict(weight) for engine, weight in weights.items()}
     return json.dumps(found)
 
@@ -77,49 +80,15 @@ def _rivals(scenario: str, found: Rounds) -> dict[str, Rounds]:
 
 def plot(results: Results, path: Path) -> None:
     """Tokens per second by scenario, a bar an engine, with the spread over rounds."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    scenarios, engines = (list(dict.fromkeys(key[side] for key in results)) for side in (0, 1))
-    figure, axes = pyplot.subplots(figsize=(11, 5), layout="constrained")
-    width = 0.8 / len(engines)
-    for place, engine in enumerate(engines):
-        bars = [(x, results[scenario, engine]) for x, scenario in enumerate(scenarios) if (scenario, engine) in results]
-        tops, errors = [_speed(runs) for _, runs in bars], [_error(runs) for _, runs in bars]
-        places = [x + (place - (len(engines) - 1) / 2) * width for x, _ in bars]
-        axes.bar(places, tops, width, yerr=list(zip(*errors, strict=True)), capsize=2, label=engine)
-    axes.set(ylabel="tokens per second", xticks=range(len(scenarios)), xticklabels=scenarios)
-    axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-
-
-def _error(runs: list[Run]) -> tuple[float, float]:
-    speeds = [run.speed for run in runs]
-    return median(speeds) - min(speeds), max(speeds) - median(speeds)
-
-
-def _speed(runs: list[Run]) -> float:
-    return median(run.speed for run in runs)
-
-
-def _ratios(ours: list[Run], theirs: list[Run]) -> list[float]:
-    return [a.speed / b.speed for a, b in zip(ours, theirs, strict=True)]
+    figures.draw(
+        path, {"tokens per second": {key: figures.spread([run.speed for run in runs]) for key, runs in results.items()}}
+    )
 
 
 def _agree(ours: list[Run], theirs: list[Run]) -> float:
     """Share of sentences with the same tokens in the first round."""
     pairs = list(zip(ours[0].said, theirs[0].said, strict=True))
     return sum(a == b for a, b in pairs) / len(pairs)
-
-
-def _waits(runs: list[Run]) -> list[float]:
-    """Median and 95th percentile of a request's wait, in seconds, over all rounds."""
-    cuts = quantiles([wait for run in runs for wait in run.waits], n=100, method="inclusive")
-    return [round(cuts[49], 4), round(cuts[94], 4)]
 
 
 def _nested(results: Results, value: Callable[[str, list[Run]], float]) -> dict[str, dict[str, float]]:

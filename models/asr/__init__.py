@@ -1,5 +1,6 @@
 """The asr shelf: what was said, and when was each word?"""
 
+from concurrent.futures import Future
 from typing import Protocol
 
 from models.segment import Clip, Transcript
@@ -11,4 +12,11 @@ class Recognizer(Protocol):
 
     def recognize(self, clips: list[Clip]) -> list[Transcript]:
         """One transcript a clip. A clip of silence gives a transcript without words."""
+        ...
+
+    def submit(self, clip: Clip, caller: str = "") -> "Future[Transcript]":
+        """The same for one clip, without waiting. Clips of all callers may share a batch; callers are served in turn.
+
+        Cancelling the future gives the clip up.
+        """
         ...

@@ -1,69 +1,76 @@
-"""Whisper on CTranslate2: a batch of clips goes through the encoder, the decoder and the alignment together.
+"""Whisper on CTranslate2: clips of all callers share its batches, each in a window that fits it.
 
-We drive CTranslate2 with faster-whisper's parts (features, tokenizer, alignment) instead of its two pipelines. The
-sequential one takes one clip at a time, so a GPU idles; the batched one carries state from clip to clip, so that what
-was heard in one depends on its neighbours. Clips are at most 30 s and cut at silences already, so one pass without
-timestamp tokens hears all of a clip, its cost is bounded, and word times come from the cross-attention.
+Clips are at most 30 s and cut at silences already, so one pass without timestamp tokens hears all of a clip, its cost
+is bounded, and word times come from the cross-attention. What is heard in one does not depend on its neighbours: no
+state is carried from clip to clip, and nobody is padded for another's sake.
 
-A clip that came out improbable or repetitive is decoded again at the next temperature; what still fails is dropped,
-and says why. Loops are cut out, the words around them stay. It costs one more encoder run for every retry and for every
-clip whose language is to be detected. Word times are good to about 0.2 s, and they swallow pauses: whoever knows where
-speech is should pull them to it. There is no notion of who speaks, and a clip is in one language.
+A clip in doubt is heard again, as one more turn of its caller: first in the full window of 30 s, then with a search
+that may not repeat itself. Attempts differ by rule, never by chance, so a recording has one transcript; they are
+bounded in number and in time. The best of them counts, and what still cannot be believed is dropped and says why.
+Loops are cut out, the words around them stay.
+
+Word times are good to about 0.2 s, and they swallow pauses: whoever knows where speech is should pull them to it. There
+is no notion of who speaks, and a clip is in one language.
 """
 
-import logging
-import os
-import zlib
-from dataclasses import dataclass, replace
-from itertools import groupby
-from pathlib import Path
-from typing import Any
-
-import numpy as np
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import ceil
 
 from configs.engines import AsrSettings
-from models.asr.loops import loops, pieces, without_loops
-from models.asr.weights import fetch, languages
-from models.errors import ArtifactMissing, UnsupportedLanguage
-from models.segment import RECOGNITION_RATE, Clip, Transcript, Word
+from models.asr.batcher import Batcher, Limits
+from models.asr.device import load
+from models.asr.doubt import NO_SPEECH, Decoded, behind, doubtful, merit, objection
+from models.asr.loops import without_loops
+from models.asr.network import FRAMES_PER_S, FULL, MAX_TOKENS, Network, Search, Timed
+from models.asr.weights import languages
+from models.errors import UnsupportedLanguage
+from models.futures import done, gather, then
+from models.segment import RECOGNITION_RATE, Audio, Clip, Transcript, Word
 
 __all__ = ["FasterWhisper", "languages"]
-
-logger = logging.getLogger(__name__)
 
 MAX_S = 30.0
 """The encoder's window; a longer clip is heard in halves."""
 
 MIN_S = 0.05
-"""Nothing is said in less; the spectrogram of a few samples is not defined."""
-
-TOKENS_PER_S = 25
-"""More than anyone says, also in scripts that cost several tokens a letter; bounds a loop in a short clip."""
-
-MAX_TOKENS = 448 - 8
-"""The decoder's window, less its prompt."""
-
-OPENING = "\"'“¿([{-«"
-CLOSING = "\"'.。,，!！?？:：”)]}、»։՞"
-
-Timed = dict[str, Any]
-"""A word as faster-whisper's alignment gives it: word, start, end (numpy seconds), probability, tokens."""
+"""Nothing is said in less; the spectrum of a few samples is not defined."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
-    """One hypothesis for one clip."""
+class Hearing:
+    """One attempt at one clip. `language` and its probability are those told or detected."""
 
-    tokens: list[int]
-    text: str
-    log_probability: float  # mean over tokens
-    no_speech: float
+    decoded: Decoded
+    words: list[Word]
+    language: str
+    probability: float
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A clip on its way through the attempts. `window` is in frames, `language` None as long as nobody told it."""
+
+    clip: Clip
+    window: int
+    search: Search
+    language: str | None
+    probability: float = 0.0
+    attempt: int = 0
+    began: float = field(default_factory=time.monotonic)
+    best: Hearing | None = None
+    spectrum: Audio | None = None
 
     @property
-    def compression(self) -> float:
-        """How many times smaller zlib makes the text: about 1–2 for speech, more for repetition."""
-        raw = self.text.encode()
-        return len(raw) / len(zlib.compress(raw))
+    def key(self) -> tuple[str | None, int, Search]:
+        return self.language, self.window, self.search
+
+    @property
+    def seconds(self) -> float:
+        return self.window / FRAMES_PER_S
 
 
 class FasterWhisper:
@@ -71,21 +78,30 @@ class FasterWhisper:
 
     def __init__(self, settings: AsrSettings) -> None:
         self._settings = settings
-        self._model = _load(settings)
-        self.languages: frozenset[str] | None = None if self._model.model.is_multilingual else frozenset({"en"})
+        self._network, workers = load(settings)
+        self.languages: frozenset[str] | None = None if self._network.multilingual else frozenset({"en"})
+        limits = Limits(workers, settings.batch_s, settings.batch_wait_s)
+        self._batcher: Batcher[Job, Hearing] = Batcher(self._prepare, partial(_hear, self._network), limits)
 
     def recognize(self, clips: list[Clip]) -> list[Transcript]:
         """Raises UnsupportedLanguage for a clip whose language the model does not hear."""
         for clip in clips:
             self._require(clip.language)
-        told = self._languages(clips)
-        transcripts: dict[int, Transcript] = {}
-        by_language = sorted(range(len(clips)), key=lambda i: told[i][0])
-        for language, indices in groupby(by_language, key=lambda i: told[i][0]):
-            group = list(indices)
-            for i, transcript in zip(group, self._transcribe([clips[i] for i in group], language), strict=True):
-                transcripts[i] = replace(transcript, language_probability=told[i][1])
-        return [transcripts[i] for i in range(len(clips))]
+        return gather([self.submit(clip) for clip in clips]).result()
+
+    def submit(self, clip: Clip, caller: str = "") -> "Future[Transcript]":
+        """The same for one clip, without waiting; a language that the model does not hear is raised at once.
+
+        Callers are served in turn. Cancelling the future takes the clip out of the queue.
+        """
+        self._require(clip.language)
+        language = clip.language or (next(iter(self.languages)) if self.languages else None)
+        if clip.duration < MIN_S:
+            return done(Transcript((), language or "en"))
+        if clip.duration > MAX_S:
+            return self._halved(clip, caller)
+        window = fitting(clip.duration, self._settings)
+        return self._ask(Job(clip, window, Search(self._settings.beam_size), language), caller)
 
     def _require(self, language: str | None) -> None:
         from faster_whisper.tokenizer import _LANGUAGE_CODES
@@ -96,179 +112,117 @@ class FasterWhisper:
                 f"speech in {language!r} cannot be recognised by this model, which hears: {', '.join(sorted(hears))}"
             )
 
-    def _languages(self, clips: list[Clip]) -> list[tuple[str, float]]:
-        """(language, probability) of each clip; 0.0 where it was told, or where the model cannot tell."""
-        told = [(clip.language or "en", 0.0) for clip in clips]
-        open_ones = [i for i, clip in enumerate(clips) if clip.language is None and _audible(clip)]
-        if open_ones and self.languages is None:
-            ranked = self._model.model.detect_language(self._encode([clips[i] for i in open_ones]))
-            for i, ((token, probability), *_) in zip(open_ones, ranked, strict=True):
-                told[i] = (token.strip("<|>"), float(probability))
-        return told
+    def _ask(self, job: Job, caller: str) -> "Future[Transcript]":
+        heard = self._batcher.submit(job, caller, first=job.attempt > 0)
+        return then(heard, partial(self._settled, job, caller))
 
-    def _transcribe(self, clips: list[Clip], language: str) -> list[Transcript]:
-        """Transcripts of clips in one language, in order."""
-        transcripts = [Transcript((), language)] * len(clips)
-        audible = [i for i, clip in enumerate(clips) if _audible(clip) and clip.duration <= MAX_S]
-        for i, transcript in zip(audible, self._pass([clips[i] for i in audible], language), strict=True):
-            transcripts[i] = transcript or self._halved(clips[i], language)
-        for i, clip in enumerate(clips):
-            if clip.duration > MAX_S:
-                transcripts[i] = self._halved(clip, language)
-        return transcripts
+    def _settled(self, job: Job, caller: str, heard: Hearing) -> "Future[Transcript]":
+        job.language, job.probability = heard.language, heard.probability
+        job.best = self._better(heard, job.best)
+        if doubtful(heard.decoded, heard.words, job.clip.end, self._settings) and self._may_again(job):
+            return self._ask(self._again(job), caller)
+        transcript = transcribed(job.best, job.clip, self._settings)
+        return done(transcript) if transcript else self._halved(replace(job.clip, language=job.language), caller)
 
-    def _halved(self, clip: Clip, language: str) -> Transcript:
+    def _better(self, heard: Hearing, before: Hearing | None) -> Hearing:
+        """An attempt that hears silence has the last word: it heard more of it than those before."""
+        if before is None or objection(heard.decoded, heard.words, self._settings) == NO_SPEECH:
+            return heard
+        return max((heard, before), key=lambda one: merit(one.decoded, self._settings))
+
+    def _may_again(self, job: Job) -> bool:
+        settings = self._settings
+        return job.attempt < settings.retries and time.monotonic() - job.began < settings.retry_s
+
+    def _again(self, job: Job) -> Job:
+        """The next attempt: all the silence the encoder knows, then no repetitions."""
+        search = job.search
+        if job.window == FULL:
+            search = Search(search.beam, self._settings.retry_penalty, self._settings.retry_unrepeated)
+        return replace(job, window=FULL, search=search, attempt=job.attempt + 1)
+
+    def _halved(self, clip: Clip, caller: str) -> "Future[Transcript]":
         """A clip that is too long, or said more than the decoder can hold: each half on its own."""
         middle = len(clip.audio) // 2
-        second = Clip(clip.audio[middle:], clip.start + middle / RECOGNITION_RATE, language)
-        one, two = self._transcribe([replace(clip, audio=clip.audio[:middle]), second], language)
-        return Transcript(one.words + two.words, language, dropped=one.dropped + two.dropped)
+        second = Clip(clip.audio[middle:], clip.start + middle / RECOGNITION_RATE, clip.language)
+        halves = [self.submit(one, caller) for one in (replace(clip, audio=clip.audio[:middle]), second)]
+        return then(gather(halves), lambda both: done(joined(*both)))
 
-    def _pass(self, clips: list[Clip], language: str) -> list[Transcript | None]:
-        """One transcript a clip; None where the text did not fit into the decoder."""
-        if not clips:
-            return []
-        tokenizer = self._tokenizer(language)
-        encoded = self._encode(clips)
-        best = self._decode(clips, encoded, tokenizer)
-        aligned = self._align(clips, encoded, best, tokenizer)
-        return [self._transcript(*one, language) for one in zip(clips, best, aligned, strict=True)]
-
-    def _transcript(self, clip: Clip, best: Decoded, aligned: list[Timed], language: str) -> Transcript | None:
-        if reason := self._objection(best):
-            return Transcript((), language, dropped=((best.text.strip(), reason),))
-        words, cut = without_loops(_words(aligned, clip))
-        if len(best.tokens) >= MAX_TOKENS and not cut and clip.duration > MIN_S * 4:
-            return None
-        return Transcript(tuple(words), language, dropped=tuple((text, "loop") for text in cut))
-
-    def _decode(self, clips: list[Clip], encoded: Any, tokenizer: Any) -> list[Decoded]:
-        """The best hypothesis of each clip; only clips that failed see the next temperature, and are encoded again."""
-        best: dict[int, Decoded] = {}
-        pending = list(range(len(clips)))
-        for temperature in self._settings.temperatures:
-            subset = [clips[i] for i in pending]
-            spectra = encoded if len(subset) == len(clips) else self._encode(subset)
-            outcomes = self._generate(subset, spectra, tokenizer, temperature)
-            for i, outcome in zip(pending, outcomes, strict=True):
-                best[i] = max((outcome, best.get(i, outcome)), key=self._merit)
-            pending = [i for i, one in zip(pending, outcomes, strict=True) if self._again(one)]
-            if not pending:
-                break
-        return [best[i] for i in range(len(clips))]
-
-    def _merit(self, one: Decoded) -> tuple[bool, float]:
-        return one.compression <= self._settings.max_compression_ratio, one.log_probability
-
-    def _again(self, one: Decoded) -> bool:
-        silence = self._objection(one) == "no speech"
-        return not silence and self._merit(one) < (True, self._settings.min_log_probability)
-
-    def _objection(self, one: Decoded) -> str:
-        """Why this text was probably not said; empty when there is nothing to object."""
-        improbable = one.log_probability < self._settings.min_log_probability
-        if improbable and one.no_speech > self._settings.no_speech_probability:
-            return "no speech"
-        if one.compression > self._settings.max_compression_ratio and not loops(pieces(one.text)):
-            return "repetitive"
-        return ""
-
-    def _generate(self, clips: list[Clip], encoded: Any, tokenizer: Any, temperature: float) -> list[Decoded]:
-        from faster_whisper.transcribe import get_suppressed_tokens
-
-        prompt = self._model.get_prompt(tokenizer, [], without_timestamps=True)
-        longest = max(clip.duration for clip in clips)
-        search = {"beam_size": self._settings.beam_size}
-        sampling = {"beam_size": 1, "num_hypotheses": 5, "sampling_topk": 0, "sampling_temperature": temperature}
-        results = self._model.model.generate(
-            encoded,
-            [prompt] * len(clips),
-            max_length=len(prompt) + min(MAX_TOKENS, 32 + round(TOKENS_PER_S * longest)),
-            return_scores=True,
-            return_no_speech_prob=True,
-            suppress_tokens=list(get_suppressed_tokens(tokenizer, [-1])),
-            **(sampling if temperature > 0 else search),
-        )
-        return [_decoded(result, tokenizer) for result in results]
-
-    def _align(self, clips: list[Clip], encoded: Any, best: list[Decoded], tokenizer: Any) -> list[list[Timed]]:
-        """Timed words of every clip, in order; times count from the clip's first sample."""
-        from faster_whisper.transcribe import merge_punctuations
-
-        tokens = [[token for token in one.tokens if token < tokenizer.eot] for one in best]
-        frames = [min(3000, max(2, round(clip.duration * 100))) for clip in clips]
-        aligned: list[list[Timed]] = self._model.find_alignment(tokenizer, tokens, encoded, frames)
-        for words in aligned:
-            merge_punctuations(words, OPENING, CLOSING)
-        return aligned
-
-    def _encode(self, clips: list[Clip]) -> Any:
-        from faster_whisper.audio import pad_or_trim
-
-        spectra = [self._model.feature_extractor(np.nan_to_num(clip.audio))[..., :-1] for clip in clips]
-        return self._model.encode(np.stack([pad_or_trim(one) for one in spectra]))
-
-    def _tokenizer(self, language: str) -> Any:
-        from faster_whisper.tokenizer import Tokenizer
-
-        return Tokenizer(self._model.hf_tokenizer, self._model.model.is_multilingual, "transcribe", language)
+    def _prepare(self, job: Job) -> None:
+        if job.spectrum is None:
+            job.spectrum = self._network.spectrum(job.clip.audio)
 
 
-def _load(settings: AsrSettings) -> Any:
-    """The model on the device asked for; `auto` tries CUDA where a GPU is seen and settles for the CPU.
-
-    Raises ArtifactMissing without weights, or when CUDA is demanded and cannot be used.
-    """
-    import ctranslate2
-
-    folder = fetch(settings.model)
-    seen = settings.device != "cpu" and ctranslate2.get_cuda_device_count() > 0
-    if seen:
-        try:
-            return _tried(_open(folder, "cuda", settings))
-        except (RuntimeError, ValueError) as error:
-            logger.warning("CUDA cannot be used for recognition (%s)", error)
-    if settings.device == "cuda":
-        raise ArtifactMissing("CUDA is asked for in engines.asr.device and cannot be used here; say auto or cpu")
-    if seen:
-        logger.warning("recognition falls back to the CPU")
-    return _open(folder, "cpu", settings)
+def fitting(duration: float, settings: AsrSettings) -> int:
+    """Frames of the window for a clip of `duration` seconds: one of few lengths, so that clips find company."""
+    steps = ceil(round((duration + settings.margin_s) / settings.window_step_s, 6))
+    window = max(settings.min_window_s, steps * settings.window_step_s)
+    return min(FULL, 2 * round(window * FRAMES_PER_S / 2))
 
 
-def _open(folder: Path, device: str, settings: AsrSettings) -> Any:
-    from faster_whisper import WhisperModel
-
-    compute = {"cpu": "int8", "cuda": "float16"}[device] if settings.compute_type == "auto" else settings.compute_type
-    threads = settings.threads or os.cpu_count() or 1
-    return WhisperModel(str(folder), device=device, compute_type=compute, cpu_threads=threads)
-
-
-def _tried(model: Any) -> Any:
-    """Missing CUDA libraries are noticed at the first computation, not at loading."""
-    model.encode(np.zeros((1, model.feature_extractor.mel_filters.shape[0], 3000), np.float32))
-    return model
-
-
-def _audible(clip: Clip) -> bool:
-    return clip.duration >= MIN_S
-
-
-def _decoded(result: Any, tokenizer: Any) -> Decoded:
-    tokens = result.sequences_ids[0]
-    # the score is the sum of log probabilities over the tokens; the end token counts as one more
-    mean = result.scores[0] * len(tokens) / (len(tokens) + 1)
-    return Decoded(list(tokens), tokenizer.decode(tokens), float(mean), float(result.no_speech_prob))
+def _hear(network: Network, jobs: Sequence[Job]) -> list[Hearing]:
+    """One attempt at jobs of one key. Where they turn out to be in several languages, each is encoded again."""
+    encoded = network.encode([_spectrum(job) for job in jobs], jobs[0].window)
+    if jobs[0].language is not None:
+        return _heard(network, jobs, encoded, [(jobs[0].language, job.probability) for job in jobs])
+    told = network.detect(encoded)
+    if len({language for language, _ in told}) == 1:
+        return _heard(network, jobs, encoded, told)
+    found: dict[int, Hearing] = {}
+    for wanted in sorted({language for language, _ in told}):
+        at = [i for i, (language, _) in enumerate(told) if language == wanted]
+        some = [jobs[i] for i in at]
+        spectra = network.encode([_spectrum(job) for job in some], jobs[0].window)
+        found.update(zip(at, _heard(network, some, spectra, [told[i] for i in at]), strict=True))
+    return [found[i] for i in range(len(jobs))]
 
 
-def _words(aligned: list[Timed], clip: Clip) -> list[Word]:
+def _heard(network: Network, jobs: Sequence[Job], encoded: object, told: Sequence[tuple[str, float]]) -> list[Hearing]:
+    language, seconds = told[0][0], [job.clip.duration for job in jobs]
+    decoded = network.decode(encoded, language, seconds, jobs[0].search)
+    aligned = network.align(encoded, language, decoded, seconds)
+    return [
+        Hearing(one, timed(words, job.clip), language, probability)
+        for job, one, words, (_, probability) in zip(jobs, decoded, aligned, told, strict=True)
+    ]
+
+
+def _spectrum(job: Job) -> Audio:
+    assert job.spectrum is not None, "the batcher prepares before it hears"
+    return job.spectrum
+
+
+def transcribed(best: Hearing, clip: Clip, settings: AsrSettings) -> Transcript | None:
+    """What is believed of the best attempt, and what is dropped; None where the text did not fit into the decoder."""
+    language, probability = best.language, best.probability
+    if reason := objection(best.decoded, best.words, settings):
+        return Transcript((), language, probability, ((best.decoded.text.strip(), reason),))
+    words, cut = without_loops(best.words)
+    if len(best.decoded.tokens) >= MAX_TOKENS and not cut and clip.duration > MIN_S * 4:
+        return None
+    dropped = [(text, "loop") for text in cut]
+    if extra := behind(words, clip.end):
+        kept = len(words) - extra if len(words) > 2 * extra else 0  # the beginning of an invention is one too
+        dropped.append(("".join(word.text for word in words[kept:]).strip(), "behind the end of the sound"))
+        words = words[:kept]
+    return Transcript(tuple(words), language, probability, tuple(dropped))
+
+
+def joined(one: Transcript, two: Transcript) -> Transcript:
+    """Both halves of a clip; the language is that of the half with more words."""
+    main = max((one, two), key=lambda half: len(half.words))
+    return Transcript(one.words + two.words, main.language, main.language_probability, one.dropped + two.dropped)
+
+
+def timed(aligned: Sequence[Timed], clip: Clip) -> list[Word]:
     """Words in video time: inside the clip, ascending, without overlap. Merging punctuation leaves empty words."""
     words: list[Word] = []
     floor = float(clip.start)
-    for timed in aligned:
-        if not timed["word"].strip():
+    for one in aligned:
+        if not one["word"].strip():
             continue
-        start = min(max(floor, clip.start + float(timed["start"])), clip.end)
-        end = min(max(start, clip.start + float(timed["end"])), clip.end)
-        words.append(Word(start, end, timed["word"], float(timed["probability"])))
+        start = min(max(floor, clip.start + float(one["start"])), clip.end)
+        end = min(max(start, clip.start + float(one["end"])), clip.end)
+        words.append(Word(start, end, one["word"], float(one["probability"])))
         floor = end
     return words

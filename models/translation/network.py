@@ -40,8 +40,9 @@ class Network:
 
     def __init__(self, artifact: Artifact, settings: TranslationSettings) -> None:
         graphs = ("source_embedding", "encoder", "target_embedding", "decoder", "projection")
+        providers = _providers(artifact, settings)
         self._source, self.encoder, self.embedding, self.decoder, self.projection = (
-            _session(artifact.path(f"{graph}.onnx"), settings) for graph in graphs
+            _session(artifact.path(f"{graph}.onnx"), providers) for graph in graphs
         )
         self.words: Array = np.load(artifact.path("words.npy"))
         caches = [x for x in self.decoder.get_inputs() if x.name.startswith("self_keys_")]
@@ -175,16 +176,22 @@ def _binding(session: Any, inputs: dict[str, Array], outputs: dict[str, Array]) 
     return binding
 
 
-def _session(path: Path, settings: TranslationSettings) -> Any:
+def _providers(artifact: Artifact, settings: TranslationSettings) -> list[str]:
+    """CUDA for fp32 artifacts where it is there: the int8 kernels are the processor's."""
+    whole = artifact.manifest.quantisation == "none"
+    there = "CUDAExecutionProvider" in ort.get_available_providers()
+    if settings.device == "cuda" and not (whole and there):
+        reason = "is not there" if whole else "takes models exported with --no-quantise"
+        log.warning("CUDA was asked for and %s: %s runs on the CPU", reason, artifact.folder.name)
+    cuda = settings.device != "cpu" and whole and there
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+
+
+def _session(path: Path, providers: list[str]) -> Any:
     options = ort.SessionOptions()
     # the batcher has a thread for each processor
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    cuda = settings.device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
-    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
     # the fused node takes five times as long as the sum and the norm apart
     apart = ["SkipLayerNormFusion"]
-    session = ort.InferenceSession(str(path), options, providers=providers, disabled_optimizers=apart)
-    if settings.device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
-        log.warning("CUDA was asked for and is not there: %s runs on the CPU", path.name)
-    return session
+    return ort.InferenceSession(str(path), options, providers=providers, disabled_optimizers=apart)

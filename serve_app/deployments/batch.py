@@ -1,21 +1,17 @@
-"""Batches across jobs, and one bad item that fails alone.
+"""What a call to an engine in another replica may meet: an error as its answer, a wrapped one, a replica that died.
 
-Serve gathers calls of all running jobs into one list; an exception would fail every caller in it. So a batch that
-raises is done again item by item, and an answer is either what the engine gave or the error that this one item met.
+Engines answer each item for itself, so an error is the answer to one item and not to the batch that it was in.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from ray import exceptions
 from ray.serve.exceptions import RayServeException
 
 from models.errors import DubError, StageFailed
 from serve_app.wire import unwrap
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 TRIES = 5
 """Calls of one item while replicas die under it; Serve itself does not call again."""
@@ -24,16 +20,6 @@ BACKOFF_S = 1.0
 
 GONE = (exceptions.RayError, RayServeException)
 """A replica died under the call, or none was there to take it."""
-
-
-def one_by_one(verb: Callable[[list[Item]], list[Answer]], items: list[Item], stage: str) -> list[Answer | DubError]:
-    """`verb` on the whole list; if that raises, on each item alone, errors taking the place of answers."""
-    try:
-        return list(verb(items))
-    except Exception as error:
-        if len(items) == 1:
-            return [error if isinstance(error, DubError) else broken(stage, error)]
-        return [answer for item in items for answer in one_by_one(verb, [item], stage)]
 
 
 def broken(stage: str, cause: Exception) -> StageFailed:

@@ -47,10 +47,12 @@ class Driver:
         return await self._runner.run_next()
 
     async def _models(self) -> Models:
-        job, translate = uuid4().hex, calling(self._translator.translate, "translation")
+        job = uuid4().hex  # the engines tell jobs apart by it, and serve them in turn
+        recognize = calling(self._recognizer.recognize, "transcription")
+        translate = calling(self._translator.translate, "translation")
         return Models(
             detect=self._detect,
-            recognize=calling(self._recognizer.recognize, "transcription"),
+            recognize=lambda clip: recognize(clip, job),
             translate=lambda sentence: translate(sentence, job),
             speak=self._speak,
             hears=await calling(self._recognizer.languages, "transcription")(),

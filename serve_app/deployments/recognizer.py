@@ -1,15 +1,20 @@
-"""Recognizer: a thin shell around one asr engine; clips of all running jobs share its batches."""
+"""Recognizer: a thin shell around one asr engine; clips of all running jobs share its batches.
+
+Clips go in one by one, as they come, and the engine itself puts like to like; a call waits for its own clip only, and
+no thread waits with it. A call that is cancelled takes its clip out of the queue. Jobs are told apart by the key that
+they give, and served in turn.
+"""
 
 import asyncio
-from typing import Any
 
 from ray import serve
 
 from configs.engines import AsrSettings
 from models import golden
+from models.errors import DubError
 from models.registry import load
 from models.segment import Clip, Transcript
-from serve_app.deployments.batch import one_by_one
+from serve_app.deployments.batch import broken
 
 
 @serve.deployment
@@ -20,13 +25,12 @@ class Recognizer:
         self._engine = load("asr", settings.engine, settings)
         golden.recognize(self._engine, settings)
 
-    def reconfigure(self, user_config: dict[str, Any]) -> None:
-        self.recognize.set_max_batch_size(user_config["max_batch_size"])
-        self.recognize.set_batch_wait_timeout_s(user_config["batch_wait_timeout_s"])
-
-    @serve.batch
-    async def recognize(self, clips: list[Clip]) -> list[Transcript | Exception]:
-        return await asyncio.to_thread(one_by_one, self._engine.recognize, clips, "transcription")
+    async def recognize(self, clip: Clip, caller: str = "") -> Transcript | Exception:
+        try:
+            heard: Transcript = await asyncio.wrap_future(self._engine.submit(clip, caller))
+        except Exception as error:  # the runtime raises types of its own
+            return error if isinstance(error, DubError) else broken("transcription", error)
+        return heard
 
     async def languages(self) -> frozenset[str] | None:
         languages: frozenset[str] | None = self._engine.languages

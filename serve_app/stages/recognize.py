@@ -4,13 +4,18 @@ Whoever recognises words is bad at silence: it stretches a word over the pause b
 speaks. Voice detection is good at silence and knows no words. So words are pulled to the speech that they overlap most,
 and those that lie far from any speech are dropped. The price: what the detector misses altogether is lost.
 
+A recogniser sometimes begins in the middle of what it hears, and the words before are missing. Where speech is long and
+no word lies in it, that stretch is heard once more, alone. It costs a decoding where somebody laughs or sings.
+
 A window in which the language changes is heard part by part, each in its own. No segment bridges two languages or two
 speakers, where they are told apart.
 """
 
 import asyncio
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
+from statistics import fmean
 
 from configs.pipeline import RecognizeSettings
 from models.segment import Segment, Span, Transcript, Word
@@ -28,6 +33,15 @@ LISTENING = 0.1
 
 NEAR_S = 0.3
 """How far the time of a word may be off; one that is farther from any speech was not said."""
+
+HOLE_S = 1.0
+"""Speech of this length without a word was skipped."""
+
+WORD_S = 1.0
+"""No word takes longer; the end of a word is what its time is good for, so a longer one covers only its last part."""
+
+SURE = 0.3
+"""Mean probability of the words that may fill a hole."""
 
 
 async def recognize(
@@ -72,11 +86,53 @@ async def _words(
     spans = clips(speech, Span(part.start, part.end), settings.max_clip_s)
     heard = await together([_heard(wav, span, part.language, recognizer, report) for span in spans])
     words: list[Word] = []
-    for transcript in heard:
+    for span, transcript in zip(spans, heard, strict=True):
         for text, reason in transcript.dropped:
             _drop(text, reason, report)
-        words += _said(transcript.words, speech, report)
+        said = _said(transcript.words, speech, report)
+        for hole in holes(said, speech, span) if said else []:
+            said = await _filled(said, hole, wav, part.language, recognizer)
+        words += said
     return words
+
+
+def holes(words: list[Word], speech: list[Span], span: Span) -> list[Span]:
+    """The long stretches of speech in `span` that no word covers, ascending."""
+    covered = [Span(max(word.start, word.end - WORD_S), word.end) for word in words]
+    found: list[Span] = []
+    for one in speech:
+        at, end = max(one.start, span.start), min(one.end, span.end)
+        for word in [word for word in covered if word.end > at and word.start < end]:
+            found.append(Span(at, word.start))
+            at = max(at, word.end)
+        found.append(Span(at, end))
+    return [hole for hole in found if hole.duration >= HOLE_S]
+
+
+async def _filled(words: list[Word], hole: Span, wav: Path, language: str, recognizer: Hear) -> list[Word]:
+    """The words with those that are heard in the hole; as they are when nothing is, or nobody is sure of it.
+
+    It is heard up to the end of the word behind it, because where that begins is not known; said again, it ends there.
+    """
+    before = [word for word in words if word.end <= hole.start]
+    after = [word for word in words if word.end > hole.start]
+    end = min(hole.end + WORD_S, after[0].end) if after else hole.end
+    again = await hear(await asyncio.to_thread(read, wav, Span(hole.start, end), language), recognizer)
+    known = _letters(after[0]) if after else ""
+    said = takewhile(lambda word: not known or _letters(word) != known, again.words)
+    found = [word for word in said if word.start >= hole.start]
+    if not found or fmean(word.probability for word in found) < SURE:
+        return words
+    return [*before, *found, *(_behind(word, found[-1].end) for word in after)]
+
+
+def _letters(word: Word) -> str:
+    return "".join(filter(str.isalnum, word.text)).lower()
+
+
+def _behind(word: Word, time: float) -> Word:
+    start = max(word.start, time)
+    return replace(word, start=start, end=max(word.end, start))
 
 
 async def _heard(wav: Path, span: Span, language: str, recognizer: Hear, report: Report) -> Transcript:

@@ -37,7 +37,7 @@ def test_verbose_json_with_words_and_segments(client: openai.OpenAI, short_talk:
     assert (heard.language, heard.duration) == ("english", pytest.approx(10, abs=0.2))
     assert heard.words and heard.segments
     assert [word.word for word in heard.words] == heard.text.split()
-    assert " ".join(segment.text for segment in heard.segments) == heard.text
+    assert "".join(segment.text for segment in heard.segments).strip() == heard.text
     assert [segment.id for segment in heard.segments] == list(range(len(heard.segments)))
     ends = [time for segment in heard.segments for time in (segment.start, segment.end)]
     assert ends == sorted(ends) and ends[0] >= 0 and ends[-1] <= heard.duration

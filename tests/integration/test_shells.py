@@ -1,15 +1,18 @@
 """The thin shells with fake handles: a bad item fails alone, errors come as themselves, the dead are asked again."""
 
+import asyncio
+from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 
 from configs.engines import AsrSettings
-from models.errors import ArtifactMissing, NoSpeech, StageFailed
-from models.segment import Clip, Transcript
+from models.errors import ArtifactMissing, NoSpeech, StageFailed, UnsupportedLanguage
+from models.segment import Clip, Transcript, Word
 from serve_app.deployments import batch
-from serve_app.deployments.batch import calling, one_by_one
+from serve_app.deployments.batch import calling
 from serve_app.deployments.recognizer import Recognizer
 
 
@@ -24,18 +27,6 @@ class Handle:
         if isinstance(answer, Exception) and not isinstance(answer, (NoSpeech, StageFailed)):
             raise answer
         return answer
-
-
-def halve(numbers: list[int]) -> list[int]:
-    if 13 in numbers:
-        raise ValueError("unlucky")
-    return [number // 2 for number in numbers]
-
-
-def test_a_bad_item_fails_alone() -> None:
-    answers = one_by_one(halve, [2, 13, 4], "translation")
-    assert (answers[0], answers[2]) == (1, 2)
-    assert isinstance(answers[1], StageFailed) and "unlucky" not in str(answers[1])
 
 
 async def test_an_error_answer_is_raised_at_the_caller() -> None:
@@ -68,3 +59,57 @@ def test_a_replica_whose_engine_answers_nothing_does_not_start(monkeypatch: pyte
     monkeypatch.setattr("serve_app.deployments.recognizer.load", lambda *_: Mute())
     with pytest.raises(ArtifactMissing, match="golden"):
         Recognizer.func_or_class(AsrSettings())
+
+
+GOLDEN = " Good morning, and welcome to the museum."
+
+
+class Ears:
+    """Hears a word a clip; the clip that starts at 13 s is too much for it."""
+
+    languages = None
+
+    def __init__(self) -> None:
+        self.asked = list[tuple[float, str]]()
+        self.given: Future[Transcript] = Future()
+
+    def recognize(self, clips: list[Clip]) -> list[Transcript]:
+        return [Transcript((Word(0, 1, GOLDEN, 1.0),), "en") for _ in clips]
+
+    def submit(self, clip: Clip, caller: str = "") -> "Future[Transcript]":
+        self.asked.append((clip.start, caller))
+        if clip.start == 13:
+            raise RuntimeError("unlucky")
+        if clip.start == 14:
+            raise UnsupportedLanguage("no")
+        return self.given
+
+
+@pytest.fixture
+def ears(monkeypatch: pytest.MonkeyPatch) -> Ears:
+    made = Ears()
+    monkeypatch.setattr("serve_app.deployments.recognizer.load", lambda *_: made)
+    return made
+
+
+async def test_the_recognizer_tells_jobs_apart_and_a_bad_clip_fails_alone(ears: Ears) -> None:
+    shell = Recognizer.func_or_class(AsrSettings())
+    audio = np.zeros(16_000, np.float32)
+    waiting = asyncio.create_task(shell.recognize(Clip(audio, 1.0), "job"))
+    await asyncio.sleep(0)
+    answer = await shell.recognize(Clip(audio, 13.0), "other")
+    assert isinstance(answer, StageFailed) and answer.stage == "transcription" and "unlucky" not in str(answer)
+    assert isinstance(await shell.recognize(Clip(audio, 14.0)), UnsupportedLanguage)
+    ears.given.set_result(Transcript((), "es"))
+    assert (await waiting).language == "es"
+    assert ears.asked == [(1.0, "job"), (13.0, "other"), (14.0, "")]
+
+
+async def test_a_call_that_is_cancelled_gives_its_clip_up(ears: Ears) -> None:
+    shell = Recognizer.func_or_class(AsrSettings())
+    waiting = asyncio.create_task(shell.recognize(Clip(np.zeros(16_000, np.float32))))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ears.given.cancelled()

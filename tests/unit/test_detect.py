@@ -23,7 +23,8 @@ def heard(language: str, probability: float) -> Transcript:
 
 
 def test_places_are_spread_over_a_long_file_and_cover_a_short_one() -> None:
-    assert places(10.0) == [0.0]
+    assert places(10.0) == places(11.0) == places(0.5) == [0.0]
+    assert places(15.0) == [0.0, 10.0]
     assert len(places(3600.0)) == PLACES
     assert places(3600.0)[0] > 60 and places(3600.0)[-1] < 3600.0 - LISTEN_S
 

@@ -137,6 +137,35 @@ async def test_an_upload_within_the_limit_becomes_a_job(http: httpx.AsyncClient,
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 
+SRT = b"1\n00:00:01,000 --> 00:00:02,000\nHello.\n"
+
+
+async def test_a_transcript_comes_with_the_video(http: httpx.AsyncClient, store: Store, roots: Roots) -> None:
+    files = {"file": ("talk.mp4", b"x"), "transcript": ("talk.srt", SRT)}
+    answer = await http.post("/v1/jobs", data={"target_lang": "es"}, files=files)
+    job_id = answer.json()["id"]
+    kept = roots.uploads / f"{job_id}.srt"
+    assert answer.status_code == 202 and kept.read_bytes() == SRT
+    assert store.job(job_id).request.transcript == str(kept)
+    form = {"target_lang": "es", "path": str(roots.uploads / f"{job_id}.mp4"), "transcript_path": str(kept)}
+    again = await http.post("/v1/jobs", data=form)
+    assert store.job(again.json()["id"]).request.transcript == str(kept)
+
+
+async def test_transcripts_that_are_refused(http: httpx.AsyncClient, roots: Roots) -> None:
+    (roots.uploads / "talk.mp4").write_bytes(b"x")
+    form = {"target_lang": "es", "path": str(roots.uploads / "talk.mp4")}
+    for more, files, code in (
+        ({}, {"transcript": ("talk.srt", b"no transcript")}, "unreadable_transcript"),
+        ({"transcript_path": "/etc/passwd"}, {}, "path_not_allowed"),
+        ({"transcript_path": str(roots.uploads / "talk.mp4")}, {}, "unreadable_transcript"),
+        ({"transcript_path": "x"}, {"transcript": ("talk.srt", SRT)}, "invalid_job"),
+    ):
+        answer = await http.post("/v1/jobs", data={**form, **more}, files=files)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, code)
+    assert [path.name for path in roots.uploads.iterdir()] == ["talk.mp4"]
+
+
 @pytest.mark.parametrize(
     ("form", "fields"),
     [

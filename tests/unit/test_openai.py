@@ -15,13 +15,14 @@ import soundfile
 from pydantic import SecretStr
 
 from configs.app import AppSettings, JobSettings, Roots
+from configs.pipeline import LANGUAGES
 from models.echo import EchoRecognizer, EchoTranslator, EchoVad
 from models.errors import ArtifactMissing, StageFailed, UnsupportedLanguage
-from models.segment import Clip, Span, Transcript
+from models.segment import Clip, Segment, Span, Transcript, Word
 from serve_app.desk import Desk
 from serve_app.http import FORM_BYTES, build_api
 from serve_app.jobs.store import Store
-from serve_app.openai import NAMES, name_of
+from serve_app.openai import NAMES, name_of, written
 from serve_app.transcribe import Transcriber
 
 AUDIO_BYTES = 400_000
@@ -38,11 +39,13 @@ class Engines:
         self._vad = EchoVad(settings.engines.vad)
         self.error: Exception | None = None
         self.asked: list[str | None] = []
+        self.callers: set[str] = set()
 
     async def detect(self, clip: Clip) -> list[Span]:
         return self._vad.detect([clip])[0]
 
-    async def recognize(self, clip: Clip) -> Transcript:
+    async def recognize(self, clip: Clip, caller: str = "") -> Transcript:
+        self.callers.add(caller)
         self.asked.append(clip.language)
         if self.error:
             raise self.error
@@ -51,7 +54,7 @@ class Engines:
     async def hears(self) -> None:
         return None
 
-    async def translate(self, sentence: Any) -> Any:
+    async def translate(self, sentence: Any, caller: str) -> Any:
         return self._translator.translate([sentence])[0]
 
     async def pairs(self) -> frozenset[tuple[str, str]]:
@@ -124,7 +127,9 @@ async def test_json_is_text_and_what_it_costs(http: httpx.AsyncClient, engines: 
         "usage": {"type": "duration", "seconds": 8},
     }
     assert answer.headers["openai-model"] == "own-whisper"
-    assert set(engines.asked) == {"en"}
+    assert set(engines.asked) == {"en"} and len(engines.callers) == 1
+    await ask(http, tone(1.0))
+    assert len(engines.callers) == 2  # each upload has its turns
 
 
 async def test_verbose_json_has_segments_that_lie_on_the_bursts(http: httpx.AsyncClient) -> None:
@@ -133,8 +138,8 @@ async def test_verbose_json_has_segments_that_lie_on_the_bursts(http: httpx.Asyn
     assert "words" not in body
     rows = body["segments"]
     assert [(row["id"], row["text"]) for row in rows] == [
-        (0, "word1 word2 word3 word4 word5."),
-        (1, "word6 word7 word8."),
+        (0, " word1 word2 word3 word4 word5."),
+        (1, " word6 word7 word8."),
     ]
     assert [(row["start"], row["end"]) for row in rows] == [
         (pytest.approx(1.5, abs=0.05), pytest.approx(3.5, abs=0.05)),
@@ -284,7 +289,17 @@ async def test_a_language_without_a_model_for_its_translation(http: httpx.AsyncC
     assert "de to en" in sentence
 
 
-def test_every_language_of_the_product_has_a_name() -> None:
-    from configs.pipeline import LANGUAGES
+def test_pieces_of_a_word_are_one_word() -> None:
+    pieces = [" At", " 10", ":45", " we", " don", "'t", "."]
+    words = tuple(Word(i, i + 0.5, text, 1 - i / 10) for i, text in enumerate(pieces))
+    segment = Segment(1, 0.0, 7.0, "At 10:45 we don't.", words)
+    found = written(segment, "en")
+    assert [(word.text, word.start, word.end) for word in found] == [
+        (" At", 0, 0.5), (" 10:45", 1, 2.5), (" we", 3, 3.5), (" don't.", 4, 6.5)
+    ]  # fmt: skip
+    assert found[1].probability == pytest.approx(0.8)
+    assert written(segment, "ja") == list(words)
 
+
+def test_every_language_of_the_product_has_a_name() -> None:
     assert set(NAMES) == set(LANGUAGES)

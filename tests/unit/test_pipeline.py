@@ -16,8 +16,16 @@ import pytest
 
 from configs.app import AppSettings
 from configs.pipeline import STAGES
-from models.errors import DubError, InvalidJob, NoSpeech, OutOfSpace, StageFailed, UnsupportedLanguage
-from models.segment import Clip, Speech, Transcript, Utterance
+from models.errors import (
+    DubError,
+    InvalidJob,
+    NoSpeech,
+    OutOfSpace,
+    StageFailed,
+    UnreadableTranscript,
+    UnsupportedLanguage,
+)
+from models.segment import Clip, Span, Speech, Transcript, Utterance, Voice
 from serve_app.engines import Models
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
@@ -196,6 +204,109 @@ async def test_the_same_language_gives_subtitles_and_the_original_sound(bench: B
     assert result.quality.lip_sync is None
     assert "-->" in Path(result.original_srt).read_text()
     assert Path(result.output).stat().st_size > 10_000
+
+
+TRANSCRIPT = """WEBVTT
+
+00:00.900 --> 00:03.000
+<v Anna>First of all, hello.
+
+00:03.600 --> 00:05.500
+<v Bob>And now for numbers: 10:45.
+"""
+
+
+async def test_a_transcript_replaces_recognition(bench: Bench) -> None:
+    told = bench.folder / "talk.vtt"
+    told.write_text(TRANSCRIPT)
+    bench.request = dataclasses.replace(bench.request, transcript=str(told))
+    result = await bench.run()
+    assert bench.calls["detect"] == bench.calls["recognize"] == 0
+    rows = json.loads(Path(result.report).read_text())["segments"]
+    assert [(row["start"], row["end"], row["text"], row["speaker"]) for row in rows] == [
+        (0.9, 3.0, "First of all, hello.", "Anna"),
+        (3.6, 5.5, "And now for numbers: 10:45.", "Bob"),
+    ]
+    assert all(row["voice"] for row in rows)
+    told.write_text(TRANSCRIPT.replace("hello", "good day"))
+    assert "good day" in Path((await bench.run()).original_srt).read_text()
+
+
+async def test_a_transcript_without_a_language_is_listened_to_for_it(bench: Bench) -> None:
+    told = bench.folder / "talk.vtt"
+    told.write_text(TRANSCRIPT)
+    bench.request = dataclasses.replace(bench.request, transcript=str(told), source_lang="")
+    await bench.run()
+    assert bench.calls["detect"] == 0 and bench.calls["recognize"] == 1
+
+
+async def test_a_broken_transcript_is_the_callers_fault(bench: Bench) -> None:
+    told = bench.folder / "talk.srt"
+    told.write_text("no transcript")
+    bench.request = dataclasses.replace(bench.request, transcript=str(told))
+    with pytest.raises(UnreadableTranscript):
+        await bench.run()
+
+
+def changing(models: Models, border: float, second: str) -> Models:
+    """Hears English before `border` seconds and another language after it."""
+
+    async def recognize(clip: Clip) -> Transcript:
+        heard = await models.recognize(clip)
+        spoken = "en" if clip.start < border else second
+        return dataclasses.replace(heard, language=clip.language or spoken, language_probability=0.95)
+
+    return dataclasses.replace(models, recognize=recognize)
+
+
+@pytest.mark.parametrize("second", ["es", "fr"])
+async def test_parts_that_nobody_has_to_or_can_translate_keep_their_sound(
+    bench: Bench, talk: Path, second: str
+) -> None:
+    bench.request = dataclasses.replace(bench.request, path=str(talk))
+    pairs = frozenset({("en", "es")})  # from fr no way leads to es, and es is es already
+    engines = dataclasses.replace(changing(bench.models, 13.5, second), pairs=pairs)
+    rules = {"min_language_s": 1.0, "language_windows": 3}
+    settings = AppSettings.model_validate({**ECHO, "pipeline": {**ECHO["pipeline"], "recognize": rules}})
+    result = await bench.run(settings, engines)
+    rows = json.loads(Path(result.report).read_text())["segments"]
+    assert {row["language"] for row in rows} == {"en", second}
+    assert all(row["spoken_at_all"] == (row["place"] is not None) == (row["language"] == "en") for row in rows)
+    assert all(row["translation"] == row["text"] for row in rows if row["language"] == second)
+    titles = [insight.title for insight in bench.report.insights()]
+    assert "Several languages are spoken" in titles and ("A part is not dubbed" in titles) == (second == "fr")
+
+
+async def test_voices_that_are_told_apart_keep_their_names(bench: Bench) -> None:
+    async def diarize(clip: Clip) -> list[Voice]:
+        middle = clip.duration / 2
+        return [Voice((Span(0.0, middle),), (1.0, 0.0)), Voice((Span(middle, clip.duration),), (0.0, 1.0))]
+
+    result = await bench.run(engines=dataclasses.replace(bench.models, diarize=diarize))
+    rows = json.loads(Path(result.report).read_text())["segments"]
+    assert [row["speaker"] for row in rows] == sorted(row["speaker"] for row in rows)
+    assert {row["speaker"] for row in rows} == {"speaker 1", "speaker 2"}
+
+
+async def test_what_was_heard_before_a_kill_is_not_heard_again(bench: Bench) -> None:
+    recognize = bench.models.recognize
+    heard = 0
+
+    async def dying(clip: Clip) -> Transcript:
+        nonlocal heard
+        heard += 1
+        if clip.language and heard > 1:
+            raise asyncio.CancelledError
+        return await recognize(clip)
+
+    with pytest.raises(asyncio.CancelledError):
+        await bench.run(ONE_BY_ONE, dataclasses.replace(bench.models, recognize=dying))
+    first = bench.calls.copy()
+    assert first["detect"] >= 1 and first["recognize"] >= 1
+    await bench.run(ONE_BY_ONE)
+    assert bench.calls["detect"] == 0
+    names = [path.name for path in (bench.folder / "work/job/heard").iterdir()]
+    assert len([name for name in names if name.startswith("words")]) == first["recognize"] + bench.calls["recognize"]
 
 
 async def test_a_pair_without_a_model_is_refused_before_any_work(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -13,7 +14,7 @@ from models.segment import Span, Transcript, Word
 from serve_app.jobs.report import Report
 from serve_app.languages import Part, Spoken
 from serve_app.speakers import Cast, Turn
-from serve_app.stages.recognize import recognize
+from serve_app.stages.recognize import holes, recognize
 
 SETTINGS = RecognizeSettings()
 
@@ -101,7 +102,7 @@ async def test_what_the_recogniser_dropped_is_reported(wav, report):
 
 async def test_the_language_travels_with_each_clip_and_a_silent_window_asks_nobody(wav, report):
     path = wav(duration=70)
-    hear = hearing(heard("hy", 0.0), heard("hy", 0.0))
+    hear = hearing(Transcript((), "hy"), Transcript((), "hy"))
     await recognize(
         path, Span(0, 60), [Span(0, 20), Span(21, 40), Span(61, 62)], Spoken("hy"), hear, SETTINGS, 0, report
     )
@@ -145,11 +146,15 @@ async def test_a_clip_past_the_end_of_the_file_is_empty(wav, report):
 
 
 async def test_each_part_is_heard_in_its_own_language(wav, report):
-    hear = hearing(heard("en", 0, Word(0.2, 3.8, " One", 1.0)), heard("de", 0, Word(4.2, 7.9, " zwei", 1.0)))
+    a, b = ([Word(0.8 * n, 0.8 * n + 0.8, text, 1.0) for n in range(at, at + 5)] for at, text in ((0, " a"), (5, " b")))
+    hear = hearing(heard("en", 0, *a), heard("de", 0, *b))
     spoken = Spoken("en", (Part(0, 4, "en"), Part(4, 60, "de")))
     made = await recognize(wav(duration=20), Span(0, 20), [Span(0, 8)], spoken, hear, SETTINGS, 1, report)
     assert [(clip.start, clip.end, clip.language) for clip in hear.clips] == [(0, 4, "en"), (4, 8, "de")]
-    assert [(one.id, one.text, one.language) for one in made] == [(1, "One", "en"), (2, "zwei", "de")]
+    assert [(one.id, one.text, one.language) for one in made] == [
+        (1, "a a a a a", "en"),
+        (2, "b b b b b", "de"),
+    ]
 
 
 async def test_no_segment_bridges_two_speakers(wav, report):
@@ -161,3 +166,29 @@ async def test_no_segment_bridges_two_speakers(wav, report):
         ("w0 w1 w2 w3", "speaker 1", None),
         ("w4 w5 w6 w7", "speaker 2", "female"),
     ]
+
+
+def test_holes_are_long_stretches_of_speech_without_words():
+    words = [Word(0.0, 0.5, " a", 1.0), Word(0.6, 5.0, " b", 1.0), Word(5.0, 5.4, " c", 1.0)]
+    speech = [Span(0.0, 5.5), Span(8.0, 9.2), Span(11.0, 20.0)]
+    assert holes(words, speech, Span(0.0, 12.5)) == [Span(0.5, 4.0), Span(8.0, 9.2), Span(11.0, 12.5)]
+    assert holes(words[:1], [Span(0.0, 1.4)], Span(0.0, 1.4)) == []
+
+
+SKIPPED = heard("en", 0, Word(0.0, 4.0, " and", 0.5), Word(4.0, 4.5, " or.", 0.9))
+
+
+async def test_what_the_recogniser_skipped_is_heard_again(wav, report):
+    again = heard("en", 0, Word(0.1, 1.0, " Copy,", 0.9), Word(1.5, 3.3, " merge", 0.8), Word(3.4, 3.9, " and", 0.9))
+    hear = hearing(SKIPPED, again)
+    [made] = await recognize(wav(duration=5), Span(0, 5), [Span(0, 4.5)], Spoken("en"), hear, SETTINGS, 1, report)
+    assert made.text == "Copy, merge and or."
+    assert [(clip.start, clip.end) for clip in hear.clips] == [(0, 4.5), (0, 4.0)]
+    assert all(one.end <= two.start for one, two in pairwise(made.words))
+
+
+@pytest.mark.parametrize("again", [(), (Word(0.1, 1.0, " hm", 0.1),), (Word(0.2, 4.0, " and", 0.9),)])
+async def test_a_hole_stays_one_when_nobody_is_sure_of_words_in_it(wav, report, again):
+    hear = hearing(SKIPPED, Transcript(again, "en"))
+    [made] = await recognize(wav(duration=5), Span(0, 5), [Span(0, 4.5)], Spoken("en"), hear, SETTINGS, 1, report)
+    assert made.text == "and or."

@@ -1,5 +1,11 @@
 """Where speech is, in real WAV files, however they are read; and how much memory that takes."""
 
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +15,7 @@ from models.errors import NoSpeech
 from serve_app.speech import listen, quietest
 
 RATE = 16_000
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -65,3 +72,65 @@ async def test_progress_is_told_by_the_time_that_was_heard(wav, detect):
 async def test_silence_is_no_speech(wav, detect):
     with pytest.raises(NoSpeech, match="no speech was found"):
         await listen(wav(duration=3), detect)
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+LISTENER = """
+import asyncio, resource, sys
+from pathlib import Path
+import numpy as np
+from configs.engines import AsrSettings, VadSettings
+from configs.pipeline import RecognizeSettings, WindowSettings
+from models.echo import EchoRecognizer, EchoVad
+from serve_app.jobs.report import Report
+from serve_app.languages import identify
+from serve_app.speech import duration, listen
+from serve_app.stages.recognize import recognize
+from serve_app.windows import windows
+
+async def main(wav):
+    vad, ears, rules, report = EchoVad(VadSettings()), EchoRecognizer(AsrSettings()), RecognizeSettings(), Report("job")
+    async def detect(clip): return vad.detect([clip])[0]
+    async def hear(clip): return ears.recognize([clip])[0]
+    speech = await listen(wav, detect)
+    spoken = await identify(wav, speech, "en", hear, None, rules, report)
+    count = 0
+    for window in windows(speech, duration(wav), WindowSettings()):
+        count += len(await recognize(wav, window, speech, spoken, hear, rules, 1, report))
+    print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def spoken_wav(path, minutes):
+    """Ten seconds of sound in every minute; what lies between takes no room on the disk."""
+    tone = (0.3 * 32767 * np.sin(2 * np.pi * 300 * np.arange(10 * RATE) / RATE)).astype("<i2").tobytes()
+    size = minutes * 60 * RATE * 2
+    with path.open("wb") as file:
+        form = struct.pack("<IHHIIHH", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+        file.write(b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt " + form + b"data" + struct.pack("<I", size))
+        for minute in range(minutes):
+            file.seek(44 + minute * 60 * RATE * 2)
+            file.write(tone)
+        file.truncate(44 + size)
+    return path
+
+
+def test_three_hours_take_no_more_memory_than_ten_minutes(tmp_path):
+    peaks = {}
+    for minutes in (10, 180):
+        wav = spoken_wav(tmp_path / f"{minutes}.wav", minutes)
+        peaks[minutes] = peak(wav, at_least=minutes)
+    assert peaks[180] <= 1.2 * peaks[10]
+
+
+def peak(wav, at_least):
+    """The most memory that listening to the file took; one arena, or the allocator's habits are measured as well."""
+    command = [sys.executable, "-c", LISTENER, str(wav)]
+    alone = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(command, capture_output=True, check=True, cwd=ROOT, env=alone)
+    segments, most = map(int, done.stdout.split())
+    assert segments >= at_least
+    return most

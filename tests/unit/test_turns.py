@@ -46,3 +46,9 @@ def test_clearing_gives_everything() -> None:
     turns = filled(a="12", b="x")
     assert "".join(turns.clear()) == "12x"
     assert not turns and turns.first(3) == []
+
+
+def test_the_head_of_a_line_is_before_those_who_came_earlier() -> None:
+    turns = filled(a="12", b="x")
+    turns.add("a", "0", first=True)
+    assert take(turns, 9) == "0x12"

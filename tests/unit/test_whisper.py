@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from configs.engines import AsrSettings
+from models.asr import device, weights
 from models.asr import faster_whisper as engine
-from models.asr import weights
 from models.asr.loops import loops, pieces, without_loops
 from models.errors import ArtifactMissing
 from models.segment import Clip, Word
@@ -170,7 +170,7 @@ def test_word_times_are_plain_floats_inside_the_clip_and_ascend():
         {"word": " b", "start": np.float64(0.4), "end": np.float64(0.3), "probability": np.float64(0.5)},
         {"word": " c", "start": np.float64(0.9), "end": np.float64(1.7), "probability": np.float64(0.5)},
     ]
-    words = engine._words(timed, Clip(np.zeros(16_000, np.float32), start=20))
+    words = engine.timed(timed, Clip(np.zeros(16_000, np.float32), start=20))
     assert [(word.start, word.end, word.text) for word in words] == [
         (20.0, 20.5, " a"),
         (20.5, 20.5, " b"),
@@ -179,48 +179,87 @@ def test_word_times_are_plain_floats_inside_the_clip_and_ascend():
     assert all(type(value) is float for word in words for value in (word.start, word.end, word.probability))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "window"),
+    [(0.1, 1000), (8.9, 1000), (9.0, 1000), (9.1, 1200), (11.0, 1200), (19.5, 2200), (28.5, 3000), (30.0, 3000)],
+)
+def test_a_window_is_the_clip_and_a_margin_and_never_below_ten_seconds(seconds, window):
+    assert engine.fitting(seconds, AsrSettings()) == window
+
+
+def test_a_window_is_even_whatever_the_settings():
+    odd = AsrSettings(window_step_s=0.37, margin_s=0.1, min_window_s=1)
+    assert all(engine.fitting(seconds / 7, odd) % 2 == 0 for seconds in range(1, 200))
+
+
+# -- devices -----------------------------------------------------------------------------------------------------------
+
+
 class Opened:
-    """Stands for WhisperModel; on the devices in `broken` it fails when it computes."""
+    """Stands for a network. What is in `broken` fails when it computes, what is in `deaf` understands nothing."""
 
-    broken: tuple[str, ...] = ()
+    broken: tuple[tuple[str, str], ...] = ()
+    deaf: tuple[tuple[str, str], ...] = ()
 
-    def __init__(self, path, device, compute_type, cpu_threads):
-        self.facts = (device, compute_type, cpu_threads)
-        self.feature_extractor = type("Extractor", (), {"mel_filters": np.zeros((80, 201))})
-
-    def encode(self, features):
-        if self.facts[0] in self.broken:
-            raise RuntimeError("Library libcublas.so.12 is not found")
+    def __init__(self, folder, device, compute, workers, threads):
+        self.facts = (device, compute, workers, threads)
 
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    def make(gpus, broken=()):
+    def heard(network):
+        if network.facts[:2] in Opened.broken:
+            raise RuntimeError("Library libcublas.so.12 is not found")
+        return "" if network.facts[:2] in Opened.deaf else "Good morning, and welcome to the museum."
+
+    def make(gpus, broken=(), deaf=()):
         monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: gpus)
-        monkeypatch.setattr(faster_whisper, "WhisperModel", Opened)
-        monkeypatch.setattr(engine, "fetch", lambda model: tmp_path)
+        monkeypatch.setattr(device, "opened", Opened)
+        monkeypatch.setattr(device, "golden_text", heard)
+        monkeypatch.setattr(device, "fetch", lambda model: tmp_path)
         monkeypatch.setattr(Opened, "broken", broken)
+        monkeypatch.setattr(Opened, "deaf", deaf)
 
     return make
 
 
+def facts(**settings):
+    network, workers = device.load(AsrSettings(**settings))
+    assert workers == network.facts[2]
+    return network.facts
+
+
 def test_a_gpu_is_used_where_it_works(machine):
     machine(gpus=1)
-    assert engine._load(AsrSettings()).facts == ("cuda", "float16", 2)
-    assert engine._load(AsrSettings(device="cpu", threads=3)).facts == ("cpu", "int8", 3)
-    assert engine._load(AsrSettings(compute_type="int8_float16")).facts[1] == "int8_float16"
+    assert facts() == ("cuda", "float16", 1, 2)
+    assert facts(device="cpu", threads=3) == ("cpu", "int8", 3, 1)
+    assert facts(device="cpu", threads=3, workers=1) == ("cpu", "int8", 1, 3)
+    assert facts(compute_type="int8_float16")[1] == "int8_float16"
+    assert facts(device="cpu", threads=16)[2:] == (4, 4)
 
 
 def test_auto_falls_back_to_the_cpu_with_a_warning(machine, caplog):
-    machine(gpus=1, broken=("cuda",))
-    assert engine._load(AsrSettings()).facts == ("cpu", "int8", 2)
-    assert "falls back to the CPU" in caplog.text
+    machine(gpus=1, broken=(("cuda", "float16"), ("cuda", "int8_float32"), ("cuda", "float32")))
+    assert facts()[:2] == ("cpu", "int8")
+    assert "recognition cannot use cuda with float16 (Library" in caplog.text
     machine(gpus=0)
-    assert engine._load(AsrSettings(threads=0)).facts[2] >= 1
+    assert facts(threads=0)[2] >= 1
+
+
+def test_a_precision_that_answers_nothing_makes_room_for_the_next(machine, caplog):
+    machine(gpus=0, deaf=(("cpu", "int8"),))
+    assert facts()[:2] == ("cpu", "int8_float32")
+    assert "on cpu with int8 does not understand the golden clip: ''" in caplog.text
+
+
+def test_nothing_serves_that_does_not_understand(machine):
+    machine(gpus=0, deaf=(("cpu", "int8"),))
+    with pytest.raises(ArtifactMissing, match="failed its golden question"):
+        facts(compute_type="int8")
 
 
 @pytest.mark.parametrize("gpus", [0, 1])
 def test_cuda_that_is_demanded_and_unusable_is_said(machine, gpus):
-    machine(gpus=gpus, broken=("cuda",))
+    machine(gpus=gpus, broken=tuple(("cuda", one) for one in device.TYPES["cuda"]))
     with pytest.raises(ArtifactMissing, match="say auto or cpu"):
-        engine._load(AsrSettings(device="cuda"))
+        facts(device="cuda")

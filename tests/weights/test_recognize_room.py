@@ -14,7 +14,9 @@ from models.errors import NoSpeech
 from models.segment import RECOGNITION_RATE, Span
 from models.vad.silero import SileroVad
 from serve_app.jobs.report import Report
-from serve_app.stages.recognize import identify, listen, recognize
+from serve_app.languages import Spoken, identify
+from serve_app.speech import listen
+from serve_app.stages.recognize import recognize
 
 SETTINGS = RecognizeSettings()
 
@@ -51,8 +53,8 @@ async def test_a_speech_becomes_sentences_whose_times_respect_its_pauses(wav, de
     path, report = wav("jfk.flac"), Report("job")
     hear, hears = hearing("tiny.en")
     speech = await listen(path, detect)
-    assert await identify(path, speech, "", hear, hears, SETTINGS, report) == "en"
-    made = await recognize(path, Span(0, 11), speech, "en", hear, SETTINGS, 0, report)
+    assert await identify(path, speech, "", hear, hears, SETTINGS, report) == Spoken("en")
+    made = await recognize(path, Span(0, 11), speech, Spoken("en"), hear, SETTINGS, 0, report)
     said = re.sub(r"[^\w ]", "", " ".join(one.text for one in made)).lower()
     assert said.startswith("and so my fellow americans ask not what your country can do for you")
     assert said.endswith("ask what you can do for your country")
@@ -66,7 +68,7 @@ async def test_the_speech_overrules_a_wrong_guess(wav, detect):
     path, report = wav("jfk.flac"), Report("job")
     hear, hears = hearing("base")
     speech = await listen(path, detect)
-    assert await identify(path, speech, "de", hear, hears, SETTINGS, report) == "en"
+    assert await identify(path, speech, "de", hear, hears, SETTINGS, report) == Spoken("en")
     assert report.insights()[0].title == "Source language corrected"
 
 
