@@ -2,7 +2,9 @@
 
 They are the very rooms that a dubbed video passes, so what is heard here is what a job would hear: where speech is,
 in which language, cut at its pauses, sentences from words. What a job has besides is missing: there are no checkpoints,
-nothing outlives the call, and a language that the caller names is believed.
+nothing outlives the call, and a language that the caller names is believed. Speech that fits into one clip is heard
+once, its language and its words together, where a job would let several samples vote first: half the work, and an
+answer where the vote would be split; the price is that a short recording is in one language.
 
 The sound is decoded by ffmpeg in a child process and lies on the disk while it is worked on, 32 kB a second; so memory
 does not grow with its length. A damaged file is heard as far as it can be decoded.
@@ -20,7 +22,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from configs.app import AppSettings
-from configs.pipeline import PipelineSettings
+from configs.pipeline import PipelineSettings, RecognizeSettings
 from models.errors import NoSpeech, StageFailed, UnreadableMedia
 from models.segment import RECOGNITION_RATE, Clip, Segment, Sentence, Span, Transcript
 from models.translation.pairs import Pair, route
@@ -29,12 +31,12 @@ from serve_app.cues import UNSPACED
 from serve_app.desk import TooLarge, copy
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import disk_space
-from serve_app.languages import Spoken, identify
-from serve_app.speech import duration, listen
+from serve_app.languages import Hear, Spoken, hear, identify
+from serve_app.speech import duration, listen, read
 from serve_app.stages import room
 from serve_app.stages.recognize import STAGE, recognize
 from serve_app.stages.translate import Once, translate
-from serve_app.windows import windows
+from serve_app.windows import clips, windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +96,37 @@ async def transcribe(wav: Path, language: str, ears: Ears, settings: PipelineSet
             speech = await listen(wav, ears.detect)
         except NoSpeech:
             return Transcription(language, length, ())
-        spoken = Spoken(language)
+        spoken, recognizer = Spoken(language), ears.recognize
         if not language:
-            spoken = await identify(wav, speech, "", ears.recognize, ears.hears, settings.recognize, report)
+            spoken, recognizer = await listened(wav, speech, ears, settings.recognize, report)
         gate = asyncio.Semaphore(settings.windows.at_once)
 
         async def one(number: int, window: Span) -> list[Segment]:
             async with gate:
                 numbered = number * 1000 + 1
-                return await recognize(
-                    wav, window, speech, spoken, ears.recognize, settings.recognize, numbered, report
-                )
+                return await recognize(wav, window, speech, spoken, recognizer, settings.recognize, numbered, report)
 
         async with asyncio.TaskGroup() as group:
             cuts = windows(speech, length, settings.windows)
             tasks = [group.create_task(one(number, window)) for number, window in enumerate(cuts)]
     return Transcription(spoken.language, length, tuple(segment for task in tasks for segment in task.result()))
+
+
+async def listened(
+    wav: Path, speech: list[Span], ears: Ears, settings: RecognizeSettings, report: Report
+) -> tuple[Spoken, Hear]:
+    """The language, and a recogniser that has heard a short recording already and does not hear it again."""
+    spans = clips(speech, Span(0.0, speech[-1].end), settings.max_clip_s)
+    if len(spans) > 1:
+        return await identify(wav, speech, "", ears.recognize, ears.hears, settings, report), ears.recognize
+    whole = await asyncio.to_thread(read, wav, spans[0])
+    heard = await hear(whole, ears.recognize)
+
+    async def known(clip: Clip) -> Transcript:
+        same = clip.start == whole.start and len(clip.audio) == len(whole.audio)
+        return heard if same else await ears.recognize(clip)
+
+    return Spoken(heard.language), known
 
 
 async def translated(

@@ -163,6 +163,14 @@ async def test_granularities(http: httpx.AsyncClient, wanted: list[str], keys: s
         assert [word["start"] for word in body["words"]] == pytest.approx([1.5, 1.9, 2.3], abs=0.05)
 
 
+async def test_short_speech_is_heard_once_and_long_speech_votes(http: httpx.AsyncClient, engines: Engines) -> None:
+    assert (await ask(http, tone(2.0, 1.2))).json()["text"].endswith("word8.")
+    assert engines.asked == [None]
+    engines.asked.clear()
+    assert (await ask(http, tone(1.2, 1.2, pause=3.0))).json()["text"] == "word1 word2 word3. word1 word2 word3."
+    assert engines.asked == [None, None, "en", "en"]
+
+
 async def test_text_srt_and_vtt(http: httpx.AsyncClient) -> None:
     file = tone(1.2)
     assert (await ask(http, file, response_format="text")).text == "word1 word2 word3.\n"
