@@ -25,9 +25,9 @@ WORKDIR /app
 # dependencies first: they change less often than the code
 COPY pyproject.toml README.md ./
 COPY configs/constraints.txt configs/
-RUN mkdir -p configs export/bench models/asr models/translation models/tts models/vad \
-        serve_app/deployments serve_app/jobs serve_app/proto serve_app/stages \
-    && pip install --no-cache-dir -c configs/constraints.txt -e '.[demo]'
+RUN mkdir -p configs export/bench models/asr models/speaker models/translation models/tts models/vad \
+        serve_app/deployments serve_app/jobs/migrations/versions serve_app/proto serve_app/stages \
+    && pip install --no-cache-dir -c configs/constraints.txt -e '.[demo,postgres]'
 COPY . .
 # inside a container the loopback address would be out of everybody's reach
 RUN sed -i 's/host: 127\.0\.0\.1/host: 0.0.0.0/' serve_config.yaml configs/*.yaml

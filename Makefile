@@ -49,7 +49,7 @@ help: ## this list
 
 .venv/.test: $(LISTS) | $(BIN)/python
 	@echo "Installing the service, its tests and the exporters into .venv (several minutes and some GB the first time) ..."
-	$(INSTALL) -e '.[demo,test,export]'
+	$(INSTALL) -e '.[demo,test,export,postgres]'
 	@touch .venv/.demo $@
 
 .venv/.bench: .venv/.test

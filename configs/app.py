@@ -29,6 +29,29 @@ class JobSettings(Settings):
     )
 
 
+DAY_S = 24 * 3600.0
+
+
+class CleanupSettings(Settings):
+    """How long things are kept, in seconds; null: for ever. What a live job needs is never touched."""
+
+    every_s: float = Field(600.0, gt=0)
+    workspaces_s: float | None = Field(
+        3 * DAY_S, ge=0, description="checkpoints after a job failed or was cancelled; submitted later, it begins anew"
+    )
+    previews_s: float | None = Field(3 * DAY_S, ge=0, description="after the job has ended")
+    uploads_s: float | None = Field(
+        30 * DAY_S, ge=0, description="a video or transcript after the last job that named it has ended"
+    )
+    unnamed_uploads_s: float | None = Field(
+        None, ge=0, description="a file in the uploads folder that no job ever named, after its last change"
+    )
+    artifacts_s: float | None = Field(None, ge=0, description="results after their job has ended")
+    grace_s: float = Field(
+        DAY_S, gt=0, description="what belongs to no job, or was left behind half done, once nothing in it changes"
+    )
+
+
 class IngressSettings(Settings):
     max_upload_bytes: int = Field(2 * 1024**3, gt=0)
     detect_timeout_s: float = Field(55.0, gt=0)
@@ -43,6 +66,7 @@ class AppSettings(Settings):
     engines: EngineSettings = EngineSettings()
     pipeline: PipelineSettings = PipelineSettings()
     jobs: JobSettings = JobSettings()
+    cleanup: CleanupSettings = CleanupSettings()
     ingress: IngressSettings = IngressSettings()
 
 

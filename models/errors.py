@@ -11,6 +11,7 @@
     ├── JobNotFound           the caller's     NOT_FOUND            404
     ├── WrongState            the caller's     FAILED_PRECONDITION  409
     ├── ArtifactMissing       the operator's   FAILED_PRECONDITION  503   its message holds the command that makes it
+    ├── StoreTooNew           the operator's  FAILED_PRECONDITION  503   the database belongs to a newer release
     ├── OutOfSpace            the operator's   RESOURCE_EXHAUSTED   507
     └── StageFailed           ours             INTERNAL             500   names the room; raise … from
 
@@ -72,6 +73,10 @@ class WrongState(DubError):
 
 class ArtifactMissing(DubError):
     code = "artifact_missing"
+
+
+class StoreTooNew(DubError):
+    code = "store_too_new"
 
 
 class OutOfSpace(DubError):

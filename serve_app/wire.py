@@ -24,6 +24,7 @@ CODES: tuple[tuple[type[errors.DubError], grpc.StatusCode, HTTPStatus], ...] = (
     (errors.JobNotFound, grpc.StatusCode.NOT_FOUND, HTTPStatus.NOT_FOUND),
     (errors.WrongState, grpc.StatusCode.FAILED_PRECONDITION, HTTPStatus.CONFLICT),
     (errors.ArtifactMissing, grpc.StatusCode.FAILED_PRECONDITION, HTTPStatus.SERVICE_UNAVAILABLE),
+    (errors.StoreTooNew, grpc.StatusCode.FAILED_PRECONDITION, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.OutOfSpace, grpc.StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.INSUFFICIENT_STORAGE),
     (errors.StageFailed, grpc.StatusCode.INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR),
 )

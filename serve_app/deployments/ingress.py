@@ -27,6 +27,7 @@ from serve_app import wire
 from serve_app.deployments.batch import calling
 from serve_app.desk import Desk
 from serve_app.http import build_api, control_of
+from serve_app.jobs.cleanup import Cleanup
 from serve_app.jobs.job import Control, State
 from serve_app.jobs.store import Store
 from serve_app.jobs.tokens import Tokens
@@ -66,7 +67,8 @@ class Ingress:
             calling(translator.pairs, "translation"),
         )
         tokens = Tokens(self._store, driver.run.remote, settings.jobs.tick_s)
-        self._loops = [asyncio.create_task(self._desk.watch.run()), asyncio.create_task(tokens.run())]
+        cleanup = Cleanup(self._store, roots, settings.cleanup)
+        self._loops = [asyncio.create_task(loop.run()) for loop in (self._desk.watch, tokens, cleanup)]
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self._desk, self._ready, self._transcriber, self._settings)

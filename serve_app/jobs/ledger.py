@@ -32,10 +32,14 @@ def landing(outcome: State, control: Control) -> State:
     return outcome
 
 
+def lost(now: float) -> ColumnElement[bool]:
+    """Jobs whose lease has run out."""
+    return and_(jobs.c.state == State.RUNNING, jobs.c.lease_until <= now)
+
+
 def due(now: float) -> ColumnElement[bool]:
-    """Jobs that nobody runs and that are not parked: new ones, and those whose lease has run out."""
-    lost = and_(jobs.c.state == State.RUNNING, jobs.c.lease_until <= now)
-    return or_(jobs.c.state == State.WAITING, lost)
+    """Jobs that nobody runs and that are not parked."""
+    return or_(jobs.c.state == State.WAITING, lost(now))
 
 
 def later(row: Row, now: float) -> float:

@@ -5,57 +5,31 @@ next is decided when a Driver has a hand free, not when the job came. So Drivers
 the fairest job and leases it; a lease that is not renewed in time is anybody's. Each claim raises the job's fence, and
 whoever still writes with an older one gets LeaseLost and must stop.
 
-On SQLite (WAL) writers take turns: claims are atomic because each transaction begins with the write lock. A commit
-costs an fsync, which is a few hundred writes a second for the whole service, far above one renewal a second per job.
-On PostgreSQL a claim locks just its row and skips what others have locked; two claims at the same moment may then both
+On SQLite writers take turns: claims are atomic because each transaction begins with the write lock. A commit costs an
+fsync, which is a few hundred writes a second for the whole service, far above one renewal a second per job. On
+PostgreSQL a claim locks just its row and skips what others have locked; two claims at the same moment may then both
 pick the same tenant, which the next claim evens out.
 
 Leases compare wall clocks of different machines: their clocks must agree well within `lease_s`. Rows and log lines are
 never deleted here. All methods block: call them from a thread. Every process calls `create` once.
 """
 
-import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
 
 from configs.app import JobSettings
-from models.errors import JobNotFound, NotAllowed, OutOfSpace, StageFailed, WrongState
+from models.errors import JobNotFound, NotAllowed, WrongState
+from serve_app.jobs.claim import fairest_job, settle, take
+from serve_app.jobs.database import Database
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, Result, State
-from serve_app.jobs.ledger import (
-    Insights,
-    Lines,
-    Row,
-    Standing,
-    close_attempt,
-    counts,
-    due,
-    end,
-    landing,
-    later,
-    locked,
-    record,
-    revive,
-)
-from serve_app.jobs.schedule import Candidate, fairest
-from serve_app.jobs.tables import (
-    attempts,
-    insight_from,
-    insights,
-    job_from,
-    jobs,
-    line_from,
-    logs,
-    metadata,
-    new_row,
-    open_database,
-)
+from serve_app.jobs.ledger import Insights, Lines, Row, Standing, due, end, landing, later, locked, record, revive
+from serve_app.jobs.tables import insight_from, insights, job_from, jobs, line_from, logs, new_row
 
 _OVER = {
     State.COMPLETED: "this job has completed; submit the video under another id to run it again",
@@ -72,21 +46,16 @@ class Store:
     """Thread-safe. `clock` gives Unix seconds."""
 
     def __init__(self, url: str, settings: JobSettings, clock: Callable[[], float] = time.time) -> None:
-        self._engine = open_database(url)
+        self._database = Database(url)
         self._settings = settings
         self._clock = clock
 
     def create(self) -> None:
-        """Makes the tables where they are missing; several processes may do so at once."""
-        if self._engine.dialect.name == "sqlite":
-            self._switch_to_wal()
-        with self._write() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(select(func.pg_advisory_xact_lock(0x6A6F6273)))
-            metadata.create_all(connection)
+        """Makes the tables or brings them up to date; several processes may do so at once. Raises StoreTooNew."""
+        self._database.create()
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._database.close()
 
     # -- what callers ask ------------------------------------------------------------------------------------------
 
@@ -97,7 +66,7 @@ class Store:
         NotAllowed when the id is another tenant's.
         """
         now = self._clock()
-        with self._write() as connection:
+        with self._database.write() as connection:
             # both dialects know this clause, each under a name of its own
             dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
             connection.execute(dialect.insert(jobs).values(new_row(request, now)).on_conflict_do_nothing())
@@ -110,7 +79,7 @@ class Store:
 
     def job(self, job_id: str) -> Job:
         """Raises JobNotFound."""
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             row = connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().first()
         if row is None:
             raise JobNotFound("no job with this id")
@@ -121,18 +90,18 @@ class Store:
         query = select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit)
         if tenant is not None:
             query = query.where(jobs.c.tenant == tenant)
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return [job_from(row) for row in connection.execute(query).mappings()]
 
     def logs(self, job_id: str, last: int = 20) -> list[LogLine]:
         """The latest lines, oldest first; none for an unknown id."""
         query = select(logs).where(logs.c.job_id == job_id).order_by(logs.c.number.desc()).limit(last)
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return [line_from(row) for row in connection.execute(query).mappings()][::-1]
 
     def insights(self, job_id: str) -> list[Insight]:
         query = select(insights).where(insights.c.job_id == job_id).order_by(insights.c.number)
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return [insight_from(row) for row in connection.execute(query).mappings()]
 
     def snapshots(self, ids: Sequence[str], last: int = 20) -> dict[str, tuple[Job, list[LogLine]]]:
@@ -143,7 +112,7 @@ class Store:
             .where(jobs.c.id.in_(ids))
             .order_by(logs.c.job_id, logs.c.number)
         )
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(select(jobs).where(jobs.c.id.in_(ids))).mappings().all()
             lines = connection.execute(tail).mappings().all()
         found: dict[str, tuple[Job, list[LogLine]]] = {row["id"]: (job_from(row), []) for row in rows}
@@ -158,7 +127,7 @@ class Store:
         JobNotFound, or WrongState for a job that has ended or is being cancelled.
         """
         now = self._clock()
-        with self._write() as connection:
+        with self._database.write() as connection:
             row = locked(connection, job_id)
             state = row["state"]
             if control is Control.CANCEL and state is State.CANCELLED:
@@ -178,7 +147,7 @@ class Store:
 
     def waiting(self) -> int:
         """How many jobs need a claimant now, lost leases included: the number of tokens wanted."""
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return connection.execute(select(func.count()).where(due(self._clock()))).scalar_one()
 
     def unfinished(self) -> int:
@@ -187,28 +156,23 @@ class Store:
         One that is being cancelled counts too: should its Driver die now, it takes a claim to lay the job to rest.
         """
         wanted = select(func.count()).where(jobs.c.state.in_((State.WAITING, State.RUNNING)))
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return connection.execute(wanted).scalar_one()
 
     def counts(self) -> dict[str, int]:
         """Jobs by state, with a zero for every state that has none."""
         query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             found = {row.state: row[1] for row in connection.execute(query)}
         return {state.value: found.get(state, 0) for state in State}
 
     def claim(self, owner: str) -> Job | None:
         """Leases the fairest waiting job to `owner`; its `fence` is the ticket for every later write. None: no work."""
         now = self._clock()
-        with self._write() as connection:
-            self._settle(connection, now)
-            for candidate in self._candidates(connection, now):
-                # another claimant may have locked or taken it since it was listed
-                query = select(jobs).where(jobs.c.id == candidate.job_id, due(now), jobs.c.control == Control.RUN)
-                row = connection.execute(query.with_for_update(skip_locked=True)).mappings().first()
-                if row is not None:
-                    return self._take(connection, row, owner, now)
-        return None
+        with self._database.write() as connection:
+            settle(connection, self._settings, now)
+            row = fairest_job(connection, self._settings, now)
+            return None if row is None else take(connection, row, owner, self._settings, now)
 
     def renew(
         self, job_id: str, fence: int, progress: Standing = None, lines: Lines = (), insights: Insights = ()
@@ -219,7 +183,7 @@ class Store:
         often, and only those that fall at the same place are given up.
         """
         now = self._clock()
-        with self._write() as connection:
+        with self._database.write() as connection:
             row = _owned(connection, job_id, fence)
             control: Control = row["control"]
             record(connection, row, progress, lines, insights)
@@ -280,70 +244,28 @@ class Store:
         """Back to the queue after a fault that may pass; this claim counts as an attempt."""
         return self._finish(job_id, fence, State.WAITING, progress, lines, insights, counts=True)
 
+    # -- what the cleanup asks -------------------------------------------------------------------------------------
+
+    def still(self) -> AbstractContextManager[None]:
+        """While this is open nobody submits, claims or changes a job. Keep it to milliseconds: leases run on."""
+        return self._database.still()
+
+    def endings(self, ids: Sequence[str]) -> dict[str, tuple[State, float | None]]:
+        """The state of each known job and when it ended, Unix seconds; None while it lives."""
+        query = select(jobs.c.id, jobs.c.state, jobs.c.finished_at).where(jobs.c.id.in_(ids))
+        with self._database.read() as connection:
+            return {row.id: (row.state, row.finished_at) for row in connection.execute(query)}
+
+    def inputs(self, since: float | None = None) -> set[str]:
+        """Paths of videos and transcripts as jobs named them: of all jobs, or of those that live or ended since."""
+        query = select(jobs.c.request)
+        if since is not None:
+            query = query.where(or_(jobs.c.finished_at.is_(None), jobs.c.finished_at > since))
+        with self._database.read() as connection:
+            asked = connection.execution_options(yield_per=1000).execute(query).scalars()
+            return {path for request in asked for path in (request["path"], request.get("transcript", "")) if path}
+
     # -- inside a transaction --------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        try:
-            with self._engine.execution_options(immediate=True).begin() as connection:
-                yield connection
-        except OperationalError as error:
-            if "is full" in str(error.orig):
-                raise OutOfSpace("the disk that holds the jobs is full; free some space and try again") from error
-            raise
-
-    def _switch_to_wal(self) -> None:
-        """SQLite does not wait for its lock in this one statement, so that processes starting together collide."""
-        deadline = time.monotonic() + 30
-        while True:
-            connection = self._engine.raw_connection()
-            try:
-                connection.cursor().execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-            finally:
-                connection.close()
-
-    def _settle(self, connection: Connection, now: float) -> None:
-        """Ends the jobs that lost their Driver and must not get another: paused, cancelled, or tried often enough."""
-        tried = and_(jobs.c.state == State.RUNNING, jobs.c.attempts >= self._settings.attempts)
-        query = select(jobs).where(due(now), or_(jobs.c.control != Control.RUN, tried))
-        for row in connection.execute(query.with_for_update(skip_locked=True)).mappings().all():
-            if row["control"] is not Control.RUN:
-                end(connection, row, landing(State.WAITING, row["control"]), now, "lost")
-                continue
-            message = (
-                f"its worker died {row['attempts']} times; ask the operator for the server's log, then submit it again"
-            )
-            end(connection, row, State.FAILED, now, "lost", error_code=StageFailed.code, error=message)
-
-    def _candidates(self, connection: Connection, now: float) -> list[Candidate]:
-        idle = select(jobs.c.id, jobs.c.tenant, jobs.c.created_at).where(due(now), jobs.c.control == Control.RUN)
-        under_way = and_(jobs.c.state == State.RUNNING, jobs.c.lease_until > now)
-        return fairest(
-            [Candidate(*row) for row in connection.execute(idle)],
-            counts(connection, under_way, jobs),
-            counts(connection, attempts.c.began > now - self._settings.share_window_s, jobs.join(attempts)),
-            self._settings.tenant_weights,
-        )
-
-    def _take(self, connection: Connection, row: Row, owner: str, now: float) -> Job:
-        fence = row["fence"] + 1
-        values = {
-            "state": State.RUNNING,
-            "owner": owner,
-            "fence": fence,
-            "attempts": row["attempts"] + 1,
-            "lease_until": now + self._settings.lease_s,
-            "updated_at": later(row, now),
-        }
-        close_attempt(connection, row, now, "lost")
-        connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(values))
-        connection.execute(insert(attempts).values(job_id=row["id"], fence=fence, owner=owner, began=now))
-        return job_from({**row, **values})
 
     def _finish(
         self,
@@ -357,7 +279,7 @@ class Store:
         **values: Any,
     ) -> State:
         now = self._clock()
-        with self._write() as connection:
+        with self._database.write() as connection:
             row = _owned(connection, job_id, fence)
             state = landing(outcome, row["control"])
             if state is not outcome:

@@ -2,13 +2,12 @@
 
 What only its owner reads (request, progress, result) is one JSON column each; what a query asks for has a column of its
 own. A row is read as far as this version knows its fields, so two versions can share a database while one replaces the
-other. There are no migrations: a new *column* needs a new database.
+other. A change here needs a step in migrations/, and a test tells when it is missing.
 
 Log lines are numbered within their job, and the job's row knows how many there are. So "the last twenty lines of these
 hundred jobs", asked twice a second, is one walk along a primary key however long the logs have grown.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from enum import StrEnum
@@ -17,9 +16,8 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     JSON,
     Column,
-    Connection,
+    Dialect,
     Double,
-    Engine,
     Enum,
     ForeignKey,
     Index,
@@ -28,22 +26,32 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    create_engine,
-    event,
-    make_url,
+    TypeDecorator,
 )
 
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Progress, Quality, Request, Result, State
 
 T = TypeVar("T")
-BUSY_S = 30.0
 
 metadata = MetaData()
 
 
-def _json(data: Any) -> str:
-    # what a log line mentions may be of any type, and no job fails for it
-    return json.dumps(data, default=str)
+class Name(TypeDecorator[str]):
+    """Text without what PostgreSQL cannot keep: NUL, and halves of surrogate pairs, which odd file names bring."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        del dialect
+        return value and value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+class Prose(Name):
+    """Of any length."""
+
+    impl = Text
+    cache_ok = True
 
 
 def _words(kind: type[StrEnum]) -> Enum:
@@ -53,24 +61,25 @@ def _words(kind: type[StrEnum]) -> Enum:
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", String(128), primary_key=True),
-    Column("tenant", String(255), nullable=False),
+    Column("id", Name(128), primary_key=True),
+    Column("tenant", Name(255), nullable=False),
     Column("request", JSON, nullable=False),
     Column("state", _words(State), nullable=False),
     Column("control", _words(Control), nullable=False),
     Column("fence", Integer, nullable=False, default=0),
     Column("lease_until", Double, nullable=False, default=0.0),
-    Column("owner", String(255), nullable=False, default=""),
+    Column("owner", Name(255), nullable=False, default=""),
     Column("attempts", Integer, nullable=False, default=0),
     Column("lines", Integer, nullable=False, default=0),
     Column("progress", JSON, nullable=False),
     Column("result", JSON(none_as_null=True)),
-    Column("error_code", String(64), nullable=False, default=""),
-    Column("error", Text, nullable=False, default=""),
+    Column("error_code", Name(64), nullable=False, default=""),
+    Column("error", Prose, nullable=False, default=""),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     Column("finished_at", Double),
     Index("jobs_by_state", "state", "lease_until"),
+    Index("jobs_by_turn", "state", "tenant", "created_at", "id"),
     Index("jobs_by_tenant", "tenant", "created_at"),
 )
 
@@ -79,11 +88,11 @@ logs = Table(
     metadata,
     Column("job_id", ForeignKey("jobs.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("timestamp", String(32), nullable=False),
-    Column("level", String(16), nullable=False),
-    Column("stage", String(64), nullable=False),
-    Column("message", Text, nullable=False),
-    Column("chunk_id", String(128), nullable=False),
+    Column("timestamp", Name(32), nullable=False),
+    Column("level", Name(16), nullable=False),
+    Column("stage", Name(64), nullable=False),
+    Column("message", Prose, nullable=False),
+    Column("chunk_id", Name(128), nullable=False),
     Column("extra", JSON, nullable=False),
 )
 
@@ -92,12 +101,12 @@ insights = Table(
     metadata,
     Column("number", Integer, primary_key=True),
     Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
-    Column("id", String(255), nullable=False),
-    Column("kind", String(32), nullable=False),
-    Column("title", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("impact", String(16), nullable=False),
-    Column("timestamp", String(32), nullable=False),
+    Column("id", Name(255), nullable=False),
+    Column("kind", Name(32), nullable=False),
+    Column("title", Prose, nullable=False),
+    Column("description", Prose, nullable=False),
+    Column("impact", Name(16), nullable=False),
+    Column("timestamp", Name(32), nullable=False),
     Column("data", JSON, nullable=False),
 )
 
@@ -106,34 +115,11 @@ attempts = Table(
     metadata,
     Column("job_id", ForeignKey("jobs.id"), primary_key=True),
     Column("fence", Integer, primary_key=True, autoincrement=False),
-    Column("owner", String(255), nullable=False),
+    Column("owner", Name(255), nullable=False),
     Column("began", Double, nullable=False, index=True),
     Column("ended", Double),
-    Column("outcome", String(16), nullable=False, default=""),
+    Column("outcome", Name(16), nullable=False, default=""),
 )
-
-
-def open_database(url: str) -> Engine:
-    """An engine for SQLite (a file) or PostgreSQL. Several processes may open the same database.
-
-    On SQLite a transaction of a connection with the option `immediate` takes the write lock when it begins: a deferred
-    one that reads first and writes later is thrown out by whoever wrote in between.
-    """
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True, json_serializer=_json)
-    patient = {"timeout": BUSY_S, "isolation_level": None}
-    engine = create_engine(url, hide_parameters=True, json_serializer=_json, connect_args=patient)
-
-    @event.listens_for(engine, "connect")
-    def enforce_keys(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine
 
 
 def new_row(request: Request, now: float) -> dict[str, Any]:

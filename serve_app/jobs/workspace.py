@@ -19,12 +19,16 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import BaseModel
 
 from models.errors import InvalidJob, OutOfSpace
+
+PREVIEWS = "previews"
+MARKS = frozenset({PREVIEWS, "speech.wav", "extract.json", "listen.json", "windows"})
 
 
 def safe_id(job_id: str) -> str:
@@ -41,6 +45,13 @@ def safe_id(job_id: str) -> str:
             "that neither starts with a dot nor ends in _translated or _bilingual"
         )
     return job_id
+
+
+def is_safe_id(name: str) -> bool:
+    try:
+        return bool(safe_id(name))
+    except InvalidJob:
+        return False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,6 +77,28 @@ def artifacts(root: Path, job_id: str) -> Artifacts:
         bilingual_srt=root / f"{stem}_bilingual_subtitles.srt",
         report=root / f"{stem}_report.json",
     )
+
+
+def artifact_of(path: PurePath) -> tuple[str, bool]:
+    """Whose artifact a path within the flat folder is, by its name, and whether it is a preview; "" if it is none."""
+    suffix = next((suffix for suffix in _suffixes() if path.name.endswith(suffix)), "")
+    job_id = path.name.removesuffix(suffix)
+    if not suffix or len(path.parts) > 1 or not is_safe_id(job_id):
+        return "", False
+    return job_id, suffix == artifacts(Path(), "-").early_preview.name[1:]
+
+
+@cache
+def _suffixes() -> list[str]:
+    """How the names of artifacts end, longest first; subtitles are there as SRT and as WebVTT."""
+    files = artifacts(Path(), "-")
+    names = [getattr(files, field.name).name[1:] for field in dataclasses.fields(files)]
+    return sorted({*names, *(name.replace(".srt", ".vtt") for name in names)}, key=len, reverse=True)
+
+
+def is_workspace(names: Iterable[str]) -> bool:
+    """Whether a folder in which these names lie looks like one that a job has been worked on in."""
+    return any(name in MARKS or name.startswith("attempt-") for name in names)
 
 
 class Workspace:

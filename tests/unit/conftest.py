@@ -1,8 +1,10 @@
-"""A recording of tones, for tests that listen without understanding."""
+"""A recording of tones, for tests that listen without understanding, and databases for those that keep rows."""
 
 import numpy as np
 import pytest
 import soundfile
+
+from tests import postgres
 
 RATE = 16_000
 
@@ -20,3 +22,20 @@ def wav(tmp_path):
         return tmp_path / "sound.wav"
 
     return write
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A PostgreSQL server for the whole session; skipped where there is none."""
+    if reason := postgres.why_not():
+        pytest.skip(reason)
+    with postgres.running() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """The address of an empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+    return request.getfixturevalue("postgresql").emptied()

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +22,12 @@ SETTINGS = AppSettings.model_validate({**ECHO, "jobs": {"lease_s": 1.0, "renew_s
 
 
 class House:
-    def __init__(self, folder: Path, talk: Path) -> None:
+    def __init__(self, folder: Path, talk: Path, url: str) -> None:
         self.roots = Roots(
             uploads=folder / "uploads",
             artifacts=folder / "artifacts",
             work=folder / "work",
-            database_url=f"sqlite:///{folder / 'jobs.sqlite'}",
+            database_url=url,
         )
         for root in (self.roots.uploads, self.roots.artifacts, self.roots.work):
             root.mkdir()
@@ -50,8 +50,10 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, short_talk: Path) -> House:
-    return House(tmp_path, short_talk)
+def house(tmp_path: Path, short_talk: Path, url: str) -> Iterator[House]:
+    house = House(tmp_path, short_talk, url)
+    yield house
+    house.store.close()
 
 
 async def test_a_job_completes_and_leaves_no_workspace(house: House) -> None:
@@ -109,6 +111,7 @@ async def test_a_runner_that_lost_its_lease_writes_nothing_more(house: House) ->
     await house.until(lambda job: job.progress.stage_number >= 3)
     late = Store(house.roots.database_url.get_secret_value(), SETTINGS.jobs, clock=lambda: 4e9)
     taken = late.claim("another")
+    late.close()
     assert taken is not None and taken.fence == 2
     await asyncio.wait_for(run, 5)
     job = house.store.job("job")

@@ -1,8 +1,7 @@
 """Streams over a real store: snapshots when something changed, heartbeats when nothing did, and an end."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -18,10 +17,11 @@ REQUEST = Request("a", "/uploads/a.mp4", "en", "es")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(f"sqlite:///{tmp_path / 'jobs.sqlite'}", SETTINGS)
+def store(url: str) -> Iterator[Store]:
+    store = Store(url, SETTINGS)
     store.create()
-    return store
+    yield store
+    store.close()
 
 
 @pytest.fixture
