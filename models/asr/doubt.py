@@ -63,9 +63,12 @@ def doubtful(one: Decoded, words: Sequence[Word], end: float, settings: AsrSetti
 def objection(one: Decoded, words: Sequence[Word], settings: AsrSettings) -> str:
     """Why this text was probably not said; empty when there is nothing to object."""
     improbable = one.log_probability < settings.min_log_probability
-    if improbable and one.no_speech > settings.no_speech_probability:
+    silent = one.no_speech > settings.no_speech_probability
+    if improbable and silent:
         return NO_SPEECH
-    if improbable and words and 2 * timeless(words) >= len(words):
+    if one.text.strip() and not any(character.isalnum() for character in one.text):
+        return "no words"
+    if (improbable or silent) and words and 2 * timeless(words) >= len(words):
         return "without time to say it"
     if one.log_probability < settings.hopeless_log_probability:
         return "improbable"

@@ -29,6 +29,9 @@ def spoken(*starts: float) -> list[Word]:
         (decoded(silence=0.9), ""),
         (decoded(log=-1.1, silence=0.9), "no speech"),
         (decoded(log=-1.7), "improbable"),
+        (decoded(text=" . . ."), "no words"),
+        (decoded(text=" 1 °"), ""),
+        (decoded(text=""), ""),
         (
             decoded(
                 text=" one and two, one or two, two and one, two or one, one and one, two or two, one and two or one, "
@@ -77,8 +80,9 @@ def test_every_threshold_is_a_setting() -> None:
     assert objection(decoded(), [], strict) == "no speech"
 
 
-def test_improbable_words_that_take_no_time_were_not_said() -> None:
+def test_doubtful_words_that_take_no_time_were_not_said() -> None:
     thanks = [Word(0.0, 5.2, " Thank", 0.02), Word(5.2, 5.2, " you.", 0.94)]
     assert objection(decoded(log=-1.1), thanks, SETTINGS) == "without time to say it"
+    assert objection(decoded(log=-0.5, silence=0.9), thanks, SETTINGS) == "without time to say it"
     assert objection(decoded(log=-0.9), thanks, SETTINGS) == objection(decoded(log=-1.1), [], SETTINGS) == ""
     assert objection(decoded(log=-1.1), [*thanks, *spoken(6.0)], SETTINGS) == ""
