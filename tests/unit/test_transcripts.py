@@ -104,7 +104,8 @@ def test_cues_at_the_same_time_share_it_and_lose_no_text(rows) -> None:
     made = apart(cues)
     assert sorted(" ".join(cue.text for cue in made).split()) == sorted(cue.text for cue in cues)
     assert all(one.end <= two.start + 1e-9 for one, two in pairwise(made))
-    assert all(cue in cues or cue.end - cue.start >= SHORTEST_S - 1e-9 for cue in made)
+    alone = [cue for cue in made if " " not in cue.text]  # two that have no room side by side become one
+    assert all(cue in cues or cue.end - cue.start >= SHORTEST_S - 1e-9 for cue in alone)
     assert max((cue.end for cue in made), default=0) == max((cue.end for cue in cues), default=0)
 
 
