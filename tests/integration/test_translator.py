@@ -55,8 +55,10 @@ async def test_a_call_that_is_given_up_takes_its_sentence_out_of_the_batch() -> 
         call.cancel()
     ends = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(isinstance(end, asyncio.CancelledError) for end in ends) > 300
-    await asyncio.to_thread(batcher._thread.join, 1)
-    assert not batcher._thread.is_alive() and not batcher._waiting
+    for worker in list(batcher._workers):
+        await asyncio.to_thread(worker.join, 1)
+    assert not batcher._workers
+    assert not batcher._waiting
 
 
 def test_a_replica_with_a_broken_model_does_not_start() -> None:

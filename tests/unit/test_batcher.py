@@ -218,12 +218,14 @@ def test_the_thread_ends_with_the_last_sentence() -> None:
 
 def test_workers_share_the_sentences_evenly_and_end_when_there_are_none() -> None:
     network = Several()
+    network.pace = 0.005
     network.gate.clear()
     shared = Batcher(network, PAD, Limits(1, 10_000, 100, 10_000, workers=2))  # type: ignore[arg-type]
-    futures = [shared.submit(job(number)) for number in (9, 8, 7, 6, 5, 4, 3, 2)]
+    numbers = range(60, 52, -1)  # long enough that neither is done before the other has woken up
+    futures = [shared.submit(job(number)) for number in numbers]
     until(lambda: len(network.workers) == 2)
     network.gate.set()
-    assert [said(future) for future in futures] == [list(range(number, -1, -1)) for number in (9, 8, 7, 6, 5, 4, 3, 2)]
+    assert [said(future) for future in futures] == [list(range(number, -1, -1)) for number in numbers]
     assert [max(len(step) for step in worker.steps) for worker in network.workers] == [4, 4]
     rest(shared)
 
