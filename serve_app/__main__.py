@@ -26,9 +26,9 @@ from rich.text import Text
 from configs.app import AppSettings, JobSettings, Roots
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
-from serve_app.ffmpeg import whole
 from serve_app.jobs.job import Request
 from serve_app.jobs.workspace import disk_space, safe_id
+from serve_app.media.ffmpeg import whole
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -234,8 +234,8 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List the jobs of the service on this machine."""
+    from serve_app.doors.wire import job_json
     from serve_app.jobs.store import Store
-    from serve_app.wire import job_json
 
     with told():
         store = Store(Roots.from_environment().database_url.get_secret_value(), JobSettings())

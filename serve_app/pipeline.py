@@ -22,15 +22,16 @@ from configs.app import AppSettings
 from configs.pipeline import PipelineSettings
 from models.errors import InvalidJob, NoSpeech, StageFailed
 from models.segment import Segment, Span, segments_from_json, to_json
-from serve_app import heard as kept
-from serve_app import hearing, transcripts
 from serve_app.engines import Models
-from serve_app.ffmpeg import whole
-from serve_app.hearing import Heard
+from serve_app.hearing import heard as kept
+from serve_app.hearing import listen, transcripts
+from serve_app.hearing.listen import Heard
+from serve_app.hearing.windows import windows
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Artifacts, Workspace, artifacts, disk_space, key, write_json
-from serve_app.media import Source
+from serve_app.media.ffmpeg import whole
+from serve_app.media.probe import Source
 from serve_app.quality import measure, report_json, tell
 from serve_app.stages import first, room
 from serve_app.stages.extract import extract
@@ -40,7 +41,6 @@ from serve_app.stages.speak import speak
 from serve_app.stages.subtitle import subtitle, write
 from serve_app.stages.sync import sync
 from serve_app.stages.translate import Once, translate
-from serve_app.windows import windows
 
 
 async def nobody_else() -> None:
@@ -170,8 +170,8 @@ class Line:
             heard = await asyncio.to_thread(self.heard, made_from)
             if heard is None:
                 heard = await self.hear(wav, cues)
-                await asyncio.to_thread(self.workspace.save, "listen", made_from, hearing.to_json(heard))
-            self.dubbable = hearing.dubbable(heard.spoken, self.request.target_lang, self.models.pairs, self.report)
+                await asyncio.to_thread(self.workspace.save, "listen", made_from, listen.to_json(heard))
+            self.dubbable = listen.dubbable(heard.spoken, self.request.target_lang, self.models.pairs, self.report)
         return heard
 
     async def cues(self, source: Source) -> list[transcripts.Cue] | None:
@@ -184,14 +184,14 @@ class Line:
     async def hear(self, wav: Path, cues: list[transcripts.Cue] | None) -> Heard:
         given, models, settings = self.request.source_lang, self.models, self.settings
         if cues is not None:
-            return await hearing.follow(wav, cues, given, models, settings, self.report)
-        return await hearing.hear(wav, given, models, settings, self.report)
+            return await listen.follow(wav, cues, given, models, settings, self.report)
+        return await listen.hear(wav, given, models, settings, self.report)
 
     def heard(self, made_from: str) -> Heard | None:
         """The checkpoint of `listen`; None without one, or with one that another version wrote."""
         row = self.workspace.load("listen", made_from)
         try:
-            return None if row is None else hearing.from_json(row)
+            return None if row is None else listen.from_json(row)
         except (TypeError, KeyError):
             return None
 

@@ -14,7 +14,7 @@ from configs.pipeline import PipelineSettings
 from models.segment import Segment
 from serve_app.jobs.job import Quality, Request
 from serve_app.jobs.report import Report
-from serve_app.media import Source
+from serve_app.media.probe import Source
 from serve_app.stages.mux import Mixed
 
 LOUDNESS_TOLERANCE_LU = 1.0

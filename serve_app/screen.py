@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.pipeline import STAGES
-from serve_app.wire import SENTENCES, clock
+from serve_app.doors.wire import SENTENCES, clock
 
 STYLES = {"warning": "yellow", "error": "red", "success": "green"}
 

@@ -95,7 +95,7 @@ def _weigh(pick: Pick, recording: Recording) -> Load:
     import faster_whisper  # noqa: F401
 
     if pick.kind == OURS:
-        import serve_app.transcribe  # noqa: F401
+        import serve_app.doors.transcribe  # noqa: F401
     base = megabytes("VmRSS")
     pick.build().listen(recording.path, recording.language)
     return Load(base, megabytes("VmHWM"))

@@ -69,8 +69,8 @@ class Ours:
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
     def listen(self, path: Path, language: str) -> str:
+        from serve_app.doors.transcribe import Ears, transcribe
         from serve_app.jobs.report import Report
-        from serve_app.transcribe import Ears, transcribe
 
         ears = Ears(self._detect, self._recognize, self._engine.languages)
         heard = self._run(transcribe(path, language, ears, PipelineSettings(), Report("bench")))

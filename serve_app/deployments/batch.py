@@ -11,7 +11,7 @@ from ray import exceptions
 from ray.serve.exceptions import RayServeException
 
 from models.errors import DubError, StageFailed
-from serve_app.wire import unwrap
+from serve_app.doors.wire import unwrap
 
 TRIES = 5
 """Calls of one item while replicas die under it; Serve itself does not call again."""

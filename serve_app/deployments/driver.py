@@ -15,12 +15,12 @@ from configs.app import AppSettings, Roots
 from models import golden
 from models.registry import load
 from models.segment import RECOGNITION_RATE
-from serve_app import audio
 from serve_app.deployments.batch import calling
 from serve_app.engines import Models
 from serve_app.jobs.runner import Runner
 from serve_app.jobs.store import Store
 from serve_app.local import diarizing, in_thread
+from serve_app.media import audio
 
 
 @serve.deployment

@@ -23,17 +23,17 @@ from configs.engines import VadSettings
 from models.registry import load
 from models.segment import Clip, Span
 from models.vad import Vad
-from serve_app import wire
 from serve_app.deployments.batch import calling
-from serve_app.desk import Desk
-from serve_app.http import build_api, control_of
+from serve_app.doors import wire
+from serve_app.doors.desk import Desk
+from serve_app.doors.http import build_api, control_of
+from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.cleanup import Cleanup
 from serve_app.jobs.job import Control, State
 from serve_app.jobs.store import Store
 from serve_app.jobs.tokens import Tokens
 from serve_app.local import in_thread
 from serve_app.proto import translation_pb2 as pb
-from serve_app.transcribe import Transcriber
 
 Message = TypeVar("Message")
 READY_S = 5.0

@@ -1,6 +1,6 @@
 """Who is next, and the lease on it: steps inside the transaction of a claim.
 
-A claim looks at one job of each tenant that waits, its oldest, and at the few whose lease has run out; so it costs the
+A claim looks at one job of each tenant that waits, its first, and at the few whose lease has run out; so it costs the
 same with ten waiting jobs as with ten thousand, and grows with the tenants that wait. On PostgreSQL several claims run
 at once: each skips the rows that another has locked, and takes that tenant's next one.
 """
@@ -18,7 +18,10 @@ from serve_app.jobs.schedule import Candidate, fairest
 from serve_app.jobs.tables import attempts, job_from, jobs
 
 OLDEST = ""
-"""In place of a candidate's id: whichever job of its tenant has waited longest and is not locked."""
+"""In place of a candidate's id: whichever job of its tenant comes first and is not locked."""
+
+TURN = (jobs.c.turn, jobs.c.created_at, jobs.c.id)
+"""The order among the waiting jobs of one tenant."""
 
 
 def settle(connection: Connection, settings: JobSettings, now: float) -> None:
@@ -65,7 +68,7 @@ def _oldest_of_each() -> Select[Any]:
     tenants = select(func.min(jobs.c.tenant).label("tenant")).where(waiting).cte("tenants", recursive=True)
     following = select(func.min(jobs.c.tenant)).where(waiting, jobs.c.tenant > tenants.c.tenant)
     tenants = tenants.union_all(select(following.scalar_subquery()).where(tenants.c.tenant.is_not(None)))
-    since = select(func.min(jobs.c.created_at)).where(waiting, jobs.c.tenant == tenants.c.tenant)
+    since = select(jobs.c.created_at).where(waiting, jobs.c.tenant == tenants.c.tenant).order_by(*TURN).limit(1)
     return select(tenants.c.tenant, since.scalar_subquery()).where(tenants.c.tenant.is_not(None))
 
 
@@ -90,4 +93,4 @@ def _job_of(candidate: Candidate, now: float) -> Select[Any]:
     if candidate.job_id != OLDEST:
         return select(jobs).where(jobs.c.id == candidate.job_id, lost(now), jobs.c.control == Control.RUN)
     waiting = select(jobs).where(jobs.c.state == State.WAITING, jobs.c.tenant == candidate.tenant)
-    return waiting.order_by(jobs.c.created_at, jobs.c.id).limit(1)
+    return waiting.order_by(*TURN).limit(1)

@@ -17,6 +17,7 @@ from typing import Any
 
 from configs.app import AppSettings, Roots
 from models.errors import DubError
+from serve_app.doors.wire import INTERNAL
 from serve_app.engines import Models
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Result
 from serve_app.jobs.report import Report
@@ -24,7 +25,6 @@ from serve_app.jobs.store import LeaseLost, Store
 from serve_app.jobs.workspace import Workspace, artifacts
 from serve_app.paths import inside
 from serve_app.pipeline import dub
-from serve_app.wire import INTERNAL
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""How jobs lie in the database: four tables, and the way from a row to a noun and back.
+"""How jobs lie in the database, with whose they are and what they cost, and the way from a row to a noun and back.
 
 What only its owner reads (request, progress, result) is one JSON column each; what a query asks for has a column of its
 own. A row is read as far as this version knows its fields, so two versions can share a database while one replaces the
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Column,
     Dialect,
     Double,
@@ -78,8 +79,12 @@ jobs = Table(
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     Column("finished_at", Double),
+    Column("turn", Integer, nullable=False, default=0, server_default="0"),  # minus its priority: lower goes first
+    Column("video_s", Double, nullable=False, default=0.0, server_default="0"),  # once the video has been probed
+    Column("stored_bytes", BigInteger, nullable=False, default=0, server_default="0"),  # of its files, while they lie
+    Column("edits", JSON(none_as_null=True)),  # by segment id: what its owner changed
     Index("jobs_by_state", "state", "lease_until"),
-    Index("jobs_by_turn", "state", "tenant", "created_at", "id"),
+    Index("jobs_by_turn", "state", "tenant", "turn", "created_at", "id"),
     Index("jobs_by_tenant", "tenant", "created_at"),
 )
 
@@ -119,6 +124,60 @@ attempts = Table(
     Column("began", Double, nullable=False, index=True),
     Column("ended", Double),
     Column("outcome", Name(16), nullable=False, default=""),
+)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("name", Name(255), primary_key=True),
+    Column("weight", Double, nullable=False, default=1.0),
+    Column("running", Integer),  # limits; None: none
+    Column("queued", Integer),
+    Column("stored_bytes", BigInteger),
+    Column("video_minutes_a_day", Double),
+    Column("created_at", Double, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Name(32), primary_key=True),  # the part of a key that may be shown
+    Column("tenant", ForeignKey("tenants.name"), nullable=False, index=True),
+    Column("sha256", Name(64), nullable=False, unique=True),
+    Column("label", Name(255), nullable=False, default=""),
+    Column("created_at", Double, nullable=False),
+    Column("used_at", Double),
+    Column("revoked_at", Double),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id"), primary_key=True),
+    Column("tenant", Name(255), nullable=False),
+    Column("at", Double, nullable=False),  # when the last attempt ended
+    Column("video_s", Double, nullable=False, default=0.0),
+    Column("audio_s", Double, nullable=False, default=0.0),
+    Column("characters_translated", BigInteger, nullable=False, default=0),
+    Column("characters_spoken", BigInteger, nullable=False, default=0),
+    Column("cpu_s", Double, nullable=False, default=0.0),
+    Column("gpu_s", Double, nullable=False, default=0.0),
+    Index("usage_by_tenant", "tenant", "at"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Name(64), primary_key=True),
+    Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("url", Prose, nullable=False),
+    Column("body", Prose, nullable=False),  # exactly the bytes that are signed
+    Column("created_at", Double, nullable=False),
+    Column("tries", Integer, nullable=False, default=0),
+    Column("due_at", Double),  # None: delivered or given up
+    Column("delivered_at", Double),
+    Column("error", Prose, nullable=False, default=""),
+    Index("deliveries_by_due", "due_at"),
 )
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from configs.pipeline import ExtractSettings
 from models.errors import StageFailed, UnreadableMedia
 from models.segment import RECOGNITION_RATE
-from serve_app import ffmpeg
 from serve_app.jobs.report import Report
-from serve_app.media import Source, sound
+from serve_app.media import ffmpeg
+from serve_app.media.probe import Source, sound
 
 STAGE = "audio_extraction"
 ENOUGH = 0.5  # of the packets have to decode

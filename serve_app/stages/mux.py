@@ -1,7 +1,7 @@
 """Room 8, video_combination: the dubbed sound and the pictures become one mp4, and the result is measured.
 
-Two passes. The first streams the mix (`serve_app.mix`) into a FLAC file while its loudness is measured; the second
-brings it to the wanted loudness with one constant gain, so that nothing pumps, and writes the mp4 (`serve_app.mp4`).
+Two passes. The first streams the mix (`media.mix`) into a FLAC file while its loudness is measured; the second
+brings it to the wanted loudness with one constant gain, so that nothing pumps, and writes the mp4 (`media.mp4`).
 Only where that gain would push peaks over the limit is a limiter put in, at four times the rate, and the gain measured
 again. AAC adds up to 1 dB to peaks, so the limit is set that much lower.
 
@@ -19,12 +19,12 @@ from pathlib import Path
 from configs.pipeline import MuxSettings, PrepareSettings, Subtitles
 from models.errors import StageFailed, UnreadableMedia
 from models.segment import Segment
-from serve_app import ffmpeg
 from serve_app.jobs.report import Report
-from serve_app.loudness import FILTER, Loudness, Meter, measure
-from serve_app.media import Source, probe
-from serve_app.mix import CHANNELS, HEADROOM, mixed
-from serve_app.mp4 import Plan, choose_encoder, command, copies, lay_out
+from serve_app.media import ffmpeg
+from serve_app.media.loudness import FILTER, Loudness, Meter, measure
+from serve_app.media.mix import CHANNELS, HEADROOM, mixed
+from serve_app.media.mp4 import Plan, choose_encoder, command, copies, lay_out
+from serve_app.media.probe import Source, probe
 
 STAGE = "video_combination"
 OVERSHOOT_DB = 1.0  # what AAC may add to a peak

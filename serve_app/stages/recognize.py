@@ -19,12 +19,12 @@ from statistics import fmean
 
 from configs.pipeline import RecognizeSettings
 from models.segment import Segment, Span, Transcript, Word
+from serve_app.hearing.languages import Hear, Part, Spoken, hear, together
+from serve_app.hearing.speakers import Cast, gendered, runs
+from serve_app.hearing.speech import read
+from serve_app.hearing.windows import clips
 from serve_app.jobs.report import Report
-from serve_app.languages import Hear, Part, Spoken, hear, together
 from serve_app.sentences import segments
-from serve_app.speakers import Cast, gendered, runs
-from serve_app.speech import read
-from serve_app.windows import clips
 
 STAGE = "transcription"
 

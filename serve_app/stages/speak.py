@@ -25,9 +25,9 @@ from models.artifact import digest
 from models.errors import DubError, OutOfSpace, StageFailed
 from models.segment import Segment, Speech, Utterance
 from models.tts.plausible import require_plausible, sayable
-from serve_app import audio
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import disk_space
+from serve_app.media import audio
 
 STAGE = "tts"
 Say = Callable[[Utterance], Awaitable[Speech]]

@@ -12,7 +12,7 @@ from pathlib import Path
 from configs.pipeline import SubtitleSettings
 from models.segment import Segment
 from serve_app.cues import Cue, Item, Layout, Text, tokenize
-from serve_app.ffmpeg import whole
+from serve_app.media.ffmpeg import whole
 
 FRAME_RATE = 25.0  # assumed for the gap between cues when there is no video
 

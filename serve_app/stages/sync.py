@@ -20,8 +20,8 @@ from pathlib import Path
 
 from configs.pipeline import SyncSettings
 from models.segment import Segment, Span
-from serve_app import audio
 from serve_app.jobs.report import Report
+from serve_app.media import audio
 
 STAGE = "audio_sync"
 

@@ -16,10 +16,10 @@ import numpy as np
 from configs.engines import TtsSettings
 from models.segment import Audio, Utterance
 from models.tts.piper import PiperTts
-from serve_app import audio
+from serve_app.media import audio
 
 HERE = Path(__file__).parent
-FONT = HERE.parents[1] / "serve_app" / "fonts" / "DejaVuSans.ttf"
+FONT = HERE.parents[1] / "serve_app" / "media" / "fonts" / "DejaVuSans.ttf"
 WIDTH, HEIGHT, FPS, RATE = 854, 480, 25, 44_100
 LEAD_S, TAIL_S = 1.0, 1.5
 PAUSES_S = (0.7, 0.8, 0.6, 0.9, 0.6, 0.7, 0.8, 0.6)

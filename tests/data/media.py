@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from serve_app import ffmpeg
+from serve_app.media import ffmpeg
 
 PICTURE = ("-f", "lavfi", "-i", "testsrc=size=160x120:rate=25:duration={}")
 TONE = ("-f", "lavfi", "-i", "sine=frequency={}:duration={}:sample_rate=44100")

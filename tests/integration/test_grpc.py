@@ -15,7 +15,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from configs.pipeline import STAGES, PrepareSettings
-from serve_app.media import probe
+from serve_app.media.probe import probe
 from serve_app.proto import translation_pb2 as pb
 from serve_app.proto.translation_pb2_grpc import TranslationServiceStub
 from tests.service import Service

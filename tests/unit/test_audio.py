@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from models.errors import StageFailed
-from serve_app import audio, ffmpeg
+from serve_app.media import audio, ffmpeg
 
 RATE = 24_000
 

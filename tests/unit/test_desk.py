@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from configs.app import AppSettings, JobSettings, Roots
 from models.errors import InvalidJob, JobNotFound, OutOfSpace, PathNotAllowed, StageFailed, WrongState
-from serve_app import desk as module
-from serve_app.desk import Desk, TooLarge
+from serve_app.doors import desk as module
+from serve_app.doors.desk import Desk, TooLarge
 from serve_app.jobs.job import Control, Progress, Quality, Request, Result
 from serve_app.jobs.store import Store
 from serve_app.jobs.workspace import artifacts

@@ -9,9 +9,9 @@ import soundfile
 
 from configs.pipeline import ExtractSettings, PrepareSettings
 from models.errors import StageFailed, UnreadableMedia
-from serve_app import ffmpeg
 from serve_app.jobs.report import Report
-from serve_app.media import probe
+from serve_app.media import ffmpeg
+from serve_app.media.probe import probe
 from serve_app.stages.extract import extract
 from tests.data.media import CODECS, clip, damaged_sound, late_picture, late_sound, two_tracks
 

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from models.errors import OutOfSpace, StageFailed
-from serve_app import ffmpeg
+from serve_app.media import ffmpeg
 from tests.data.media import clip, make, tone
 
 WAV = "wav"
@@ -197,7 +197,7 @@ def test_the_environment_may_name_another_binary(monkeypatch: pytest.MonkeyPatch
 def test_a_killed_parent_takes_its_ffmpeg_with_it(tmp_path: Path) -> None:
     script = """
 import asyncio, sys
-from serve_app import ffmpeg
+from serve_app.media import ffmpeg
 args = ["-f", "lavfi", "-re", "-i", "anullsrc=d=600", "-f", "null", "-"]
 asyncio.run(ffmpeg.run(args, stage="tts", stall_s=600))
 """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.segment import Clip, Span, Transcript, Word
-from serve_app.heard import detections, transcripts
+from serve_app.hearing.heard import detections, transcripts
 from serve_app.jobs.workspace import Workspace
 
 CLIP = Clip(np.zeros(16_000, np.float32), 5.0, "en")

@@ -10,12 +10,12 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from configs.app import AppSettings, JobSettings, Roots
-from serve_app.desk import Desk
-from serve_app.http import FORM_BYTES, Ready, build_api, satisfiable
+from serve_app.doors.desk import Desk
+from serve_app.doors.http import FORM_BYTES, Ready, build_api, satisfiable
+from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.job import Control, Quality, Request, Result
 from serve_app.jobs.store import Store
 from serve_app.jobs.workspace import artifacts
-from serve_app.transcribe import Transcriber
 
 LIMIT = 1000
 CONTENT = bytes(range(256)) * 4

@@ -5,8 +5,8 @@ import pytest
 from configs.pipeline import RecognizeSettings
 from models.errors import StageFailed, UnsupportedLanguage
 from models.segment import Span, Transcript, Word
+from serve_app.hearing.languages import Part, Spoken, Vote, counted, differ, identify, parts, samples
 from serve_app.jobs.report import Report
-from serve_app.languages import Part, Spoken, Vote, counted, differ, identify, parts, samples
 
 SETTINGS = RecognizeSettings()
 

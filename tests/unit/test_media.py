@@ -7,8 +7,8 @@ import pytest
 
 from configs.pipeline import PrepareSettings
 from models.errors import UnreadableMedia
-from serve_app import ffmpeg
-from serve_app.media import probe
+from serve_app.media import ffmpeg
+from serve_app.media.probe import probe
 from tests.data.media import (
     CODECS,
     X264,

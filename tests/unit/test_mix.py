@@ -9,8 +9,8 @@ import soundfile
 
 from configs.pipeline import PrepareSettings
 from models.segment import Segment, Span
-from serve_app.media import probe
-from serve_app.mix import HEADROOM, SPREAD, Mixer, envelope, mixed
+from serve_app.media.mix import HEADROOM, SPREAD, Mixer, envelope, mixed
+from serve_app.media.probe import probe
 from tests.data.media import clip
 
 RATE = 48_000

@@ -13,12 +13,12 @@ import soundfile
 from configs.pipeline import MuxSettings, PrepareSettings
 from models.errors import OutOfSpace, StageFailed, UnreadableMedia
 from models.segment import Segment
-from serve_app import ffmpeg, mp4
 from serve_app.cues import Cue
 from serve_app.jobs.report import Report
-from serve_app.loudness import Loudness
-from serve_app.media import Source, probe
-from serve_app.mp4 import choose_encoder, font_size
+from serve_app.media import ffmpeg, mp4
+from serve_app.media.loudness import Loudness
+from serve_app.media.mp4 import choose_encoder, font_size
+from serve_app.media.probe import Source, probe
 from serve_app.stages import mux as room
 from serve_app.stages.mux import Mixed, mux
 from serve_app.stages.subtitle import write

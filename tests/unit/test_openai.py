@@ -19,11 +19,11 @@ from configs.pipeline import LANGUAGES
 from models.echo import EchoRecognizer, EchoTranslator, EchoVad
 from models.errors import ArtifactMissing, StageFailed, UnsupportedLanguage
 from models.segment import Clip, Segment, Span, Transcript, Word
-from serve_app.desk import Desk
-from serve_app.http import FORM_BYTES, build_api
+from serve_app.doors.desk import Desk
+from serve_app.doors.http import FORM_BYTES, build_api
+from serve_app.doors.openai import NAMES, name_of, written
+from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.store import Store
-from serve_app.openai import NAMES, name_of, written
-from serve_app.transcribe import Transcriber
 
 AUDIO_BYTES = 400_000
 URL = "/v1/audio/transcriptions"

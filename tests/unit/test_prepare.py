@@ -9,7 +9,7 @@ from configs.pipeline import PrepareSettings
 from models.errors import OutOfSpace, UnreadableMedia, UnsupportedLanguage
 from serve_app.jobs.job import Request
 from serve_app.jobs.report import Report
-from serve_app.media import Source
+from serve_app.media.probe import Source
 from serve_app.stages.prepare import hardware_here, prepare
 from tests.data.media import clip, two_tracks
 

@@ -11,9 +11,9 @@ from configs.pipeline import RecognizeSettings
 from models.echo import EchoRecognizer
 from models.errors import StageFailed, UnsupportedLanguage
 from models.segment import Span, Transcript, Word
+from serve_app.hearing.languages import Part, Spoken
+from serve_app.hearing.speakers import Cast, Turn
 from serve_app.jobs.report import Report
-from serve_app.languages import Part, Spoken
-from serve_app.speakers import Cast, Turn
 from serve_app.stages.recognize import holes, recognize
 
 SETTINGS = RecognizeSettings()

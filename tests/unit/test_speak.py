@@ -7,8 +7,8 @@ import pytest
 from configs.pipeline import SpeakSettings
 from models.errors import StageFailed
 from models.segment import Segment, Speech, Utterance
-from serve_app import audio
 from serve_app.jobs.report import Report
+from serve_app.media import audio
 from serve_app.stages.speak import slots, speak
 
 RATE = 22_050

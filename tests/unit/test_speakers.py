@@ -11,10 +11,10 @@ from models.errors import ArtifactMissing
 from models.segment import RECOGNITION_RATE, Segment, Span, Utterance, Voice, Word
 from models.speaker.gender import formant_spacing, gender, pitch
 from models.tts.espeak import EspeakTts
-from serve_app.audio import read, resample
+from serve_app.hearing.speakers import ALONE, Acquaintances, Cast, Turn, cast, gendered, runs
 from serve_app.jobs.report import Report
 from serve_app.local import diarizing
-from serve_app.speakers import ALONE, Acquaintances, Cast, Turn, cast, gendered, runs
+from serve_app.media.audio import read, resample
 
 SETTINGS = SpeakerSettings()
 TEXTS = {

@@ -12,7 +12,7 @@ import pytest
 from configs.engines import VadSettings
 from models.echo import EchoVad
 from models.errors import NoSpeech
-from serve_app.speech import listen, quietest
+from serve_app.hearing.speech import listen, quietest
 
 RATE = 16_000
 ROOT = Path(__file__).parents[2]
@@ -84,10 +84,10 @@ from configs.engines import AsrSettings, VadSettings
 from configs.pipeline import RecognizeSettings, WindowSettings
 from models.echo import EchoRecognizer, EchoVad
 from serve_app.jobs.report import Report
-from serve_app.languages import identify
-from serve_app.speech import duration, listen
+from serve_app.hearing.languages import identify
+from serve_app.hearing.speech import duration, listen
 from serve_app.stages.recognize import recognize
-from serve_app.windows import windows
+from serve_app.hearing.windows import windows
 
 async def main(wav):
     vad, ears, rules, report = EchoVad(VadSettings()), EchoRecognizer(AsrSettings()), RecognizeSettings(), Report("job")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from configs.pipeline import SyncSettings
 from models.errors import StageFailed
 from models.segment import Segment, Span
-from serve_app import audio, ffmpeg
 from serve_app.jobs.report import Report
+from serve_app.media import audio, ffmpeg
 from serve_app.stages.sync import plan, sync
 
 RULES = SyncSettings()

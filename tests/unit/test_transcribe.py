@@ -14,8 +14,8 @@ from configs.pipeline import PipelineSettings
 from models.echo import EchoVad
 from models.errors import OutOfSpace, StageFailed, UnsupportedLanguage
 from models.segment import Clip, Segment, Sentence, Span, Transcript, Word
+from serve_app.doors.transcribe import Transcriber, Transcription, translated
 from serve_app.jobs.report import Report
-from serve_app.transcribe import Transcriber, Transcription, translated
 
 
 class Slow:

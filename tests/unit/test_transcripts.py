@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.errors import UnreadableTranscript
 from models.segment import Span
-from serve_app.transcripts import MAX_BYTES, SHORTEST_S, Cue, apart, fitting, parse, read, segments, turns
+from serve_app.hearing.transcripts import MAX_BYTES, SHORTEST_S, Cue, apart, fitting, parse, read, segments, turns
 
 SRT = """\
 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from configs.pipeline import WindowSettings
 from models.segment import Span
-from serve_app.windows import clips, windows
+from serve_app.hearing.windows import clips, windows
 
 SETTINGS = WindowSettings(min_s=20, max_s=60)
 

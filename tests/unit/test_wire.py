@@ -11,7 +11,7 @@ import pytest
 
 from configs.pipeline import STAGES
 from models import errors
-from serve_app import wire
+from serve_app.doors import wire
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Progress, Quality, Request, Result, State
 
 REPOSITORY = Path(__file__).parents[2]

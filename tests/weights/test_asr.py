@@ -15,7 +15,7 @@ from models.errors import UnsupportedLanguage
 from models.segment import RECOGNITION_RATE, Clip, Utterance
 from models.tts.piper import PiperTts
 from models.vad.silero import SileroVad
-from serve_app.audio import resample
+from serve_app.media.audio import resample
 
 JFK = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
 

@@ -17,12 +17,12 @@ from models.errors import UnsupportedLanguage
 from models.registry import load
 from models.segment import RECOGNITION_RATE, Span, Utterance
 from models.tts.espeak import EspeakTts
-from serve_app.audio import resample
-from serve_app.detect import detect_language
+from serve_app.doors.detect import detect_language
+from serve_app.hearing.languages import identify
+from serve_app.hearing.speakers import cast, gendered
+from serve_app.hearing.speech import duration, listen
 from serve_app.jobs.report import Report
-from serve_app.languages import identify
-from serve_app.speakers import cast, gendered
-from serve_app.speech import duration, listen
+from serve_app.media.audio import resample
 from serve_app.stages.recognize import recognize
 
 

@@ -13,9 +13,9 @@ from models.asr.faster_whisper import FasterWhisper
 from models.errors import NoSpeech
 from models.segment import RECOGNITION_RATE, Span
 from models.vad.silero import SileroVad
+from serve_app.hearing.languages import Spoken, identify
+from serve_app.hearing.speech import listen
 from serve_app.jobs.report import Report
-from serve_app.languages import Spoken, identify
-from serve_app.speech import listen
 from serve_app.stages.recognize import recognize
 
 SETTINGS = RecognizeSettings()

@@ -25,8 +25,11 @@ def test_piper_speaks(engine):
 
 
 def test_piper_speaks_faster_when_asked(engine):
-    own, fast = (engine.speak([Utterance(TEXT, "en", rate=rate)])[0].duration for rate in (1.0, 1.25))
-    assert own / fast == pytest.approx(1.25, abs=0.15)
+    """The voice says nothing twice in the same time: five times each."""
+    own, fast = (
+        sum(engine.speak([Utterance(TEXT, "en", rate=rate)])[0].duration for _ in range(5)) for rate in (1.0, 1.25)
+    )
+    assert own / fast == pytest.approx(1.25, abs=0.12)
 
 
 def test_two_copies_of_espeak_live_in_one_process(engine):

@@ -16,8 +16,8 @@ from typing import Any
 import ffmpeg as graph
 
 from configs.pipeline import MuxSettings, Subtitles
-from serve_app import ffmpeg
-from serve_app.media import Source
+from serve_app.media import ffmpeg
+from serve_app.media.probe import Source
 
 CAPTIONS, FONTS = "captions.srt", "fonts"  # in the job's folder
 FONT = "DejaVu Sans"

@@ -28,9 +28,9 @@ from configs.pipeline import SubtitleSettings
 from models.errors import InvalidJob, UnreadableMedia, UnsupportedLanguage
 from models.segment import Segment, Word
 from serve_app.cues import UNSPACED
-from serve_app.desk import TooLarge
+from serve_app.doors.desk import TooLarge
+from serve_app.doors.transcribe import Transcriber, Transcription
 from serve_app.stages.subtitle import srt, subtitle, vtt
-from serve_app.transcribe import Transcriber, Transcription
 
 PREFIX = "/v1/audio/"
 

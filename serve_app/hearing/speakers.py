@@ -22,8 +22,8 @@ from configs.engines import SpeakerSettings
 from models.errors import DubError
 from models.segment import Clip, Segment, Span, Voice, Word
 from models.speaker.gender import gender
+from serve_app.hearing.speech import duration, read
 from serve_app.jobs.report import Report
-from serve_app.speech import duration, read
 
 STAGE = "transcription"
 

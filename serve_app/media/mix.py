@@ -16,9 +16,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from models.segment import Audio, Segment, Span
-from serve_app import audio, ffmpeg
-from serve_app.ffmpeg import Samples
-from serve_app.media import Source, sound
+from serve_app.media import audio, ffmpeg
+from serve_app.media.ffmpeg import Samples
+from serve_app.media.probe import Source, sound
 
 HEADROOM = 0.5  # what the mix is multiplied with
 CHANNELS = 2

@@ -24,11 +24,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from configs.app import AppSettings
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
-from serve_app import openai, wire
-from serve_app.desk import Desk, TooLarge, proper
+from serve_app.doors import openai, wire
+from serve_app.doors.desk import Desk, TooLarge, proper
+from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs import job as nouns
 from serve_app.jobs.job import Control
-from serve_app.transcribe import Transcriber
 
 Ready = Callable[[], Awaitable[dict[str, bool]]]
 """Asks every part whether it could do its work now."""

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from models.errors import UnreadableTranscript
 from models.segment import Segment, Span
+from serve_app.hearing.speakers import ALONE, Turn
 from serve_app.sentences import spaceless
-from serve_app.speakers import ALONE, Turn
 
 MAX_BYTES = 16 * 1024**2
 """A hundred hours of talk are smaller."""

@@ -24,7 +24,7 @@ from av.stream import Disposition
 
 from configs.pipeline import PrepareSettings
 from models.errors import UnreadableMedia
-from serve_app import ffmpeg
+from serve_app.media import ffmpeg
 
 TAIL_S = 20.0  # the end of a file that is demuxed to find its last packet
 OVERHANG_S = 1.0  # sound that goes on for longer than this after the last frame belongs to the programme

@@ -15,8 +15,8 @@ from configs.app import AppSettings, Roots
 from models.errors import InvalidJob, JobNotFound, OutOfSpace, StageFailed, WrongState
 from models.segment import Clip, Transcript
 from models.translation.pairs import check
-from serve_app import transcripts
-from serve_app.detect import Detection, detect_language
+from serve_app.doors.detect import Detection, detect_language
+from serve_app.hearing import transcripts
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, State
 from serve_app.jobs.store import Store
 from serve_app.jobs.watch import Watch

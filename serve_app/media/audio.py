@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from models.errors import StageFailed
 from models.segment import Audio
-from serve_app import ffmpeg
+from serve_app.media import ffmpeg
 
 SILENT = float("-inf")
 """Level of digital silence, in dB or LUFS."""

@@ -23,9 +23,9 @@ import numpy as np
 from configs.pipeline import PipelineSettings, PrepareSettings
 from models.errors import NoSpeech, StageFailed, UnreadableMedia, UnsupportedLanguage
 from models.segment import RECOGNITION_RATE, Audio, Clip, Span, Transcript
-from serve_app import ffmpeg
-from serve_app.languages import Vote, clock, counted, vote
-from serve_app.media import Source
+from serve_app.hearing.languages import Vote, clock, counted, vote
+from serve_app.media import ffmpeg
+from serve_app.media.probe import Source
 
 logger = logging.getLogger(__name__)
 
@@ -74,10 +74,10 @@ async def look(path: Path, settings: PrepareSettings) -> Source:
     """
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "serve_app.media", str(path), settings.model_dump_json()),
+        *(sys.executable, "-m", "serve_app.media.probe", str(path), settings.model_dump_json()),
         stdout=pipe,
         stderr=pipe,
-        cwd=Path(__file__).parents[1],  # where `-m` finds this very code, installed or not
+        cwd=Path(__file__).parents[2],  # where `-m` finds this very code, installed or not
         start_new_session=True,
     )
     try:

@@ -14,14 +14,14 @@ from configs.app import AppSettings
 from models.errors import UnsupportedLanguage
 from models.segment import Segment, Span
 from models.translation.pairs import route
-from serve_app import transcripts
 from serve_app.engines import Models
+from serve_app.hearing import transcripts
+from serve_app.hearing.languages import Part, Spoken, identify
+from serve_app.hearing.speakers import Cast, Turn, cast, gendered, introduced
+from serve_app.hearing.speech import listen
+from serve_app.hearing.transcripts import Cue
 from serve_app.jobs.report import Report
-from serve_app.languages import Part, Spoken, identify
-from serve_app.speakers import Cast, Turn, cast, gendered, introduced
-from serve_app.speech import listen
 from serve_app.stages.recognize import LISTENING, recognize
-from serve_app.transcripts import Cue
 
 STAGE = "transcription"
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serve_app import ffmpeg
+from serve_app.media import ffmpeg
 
 FILTER = "ebur128=peak=true:framelog=quiet"
 

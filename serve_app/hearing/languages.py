@@ -18,9 +18,9 @@ from pathlib import Path
 from configs.pipeline import RecognizeSettings
 from models.errors import DubError, StageFailed, UnsupportedLanguage
 from models.segment import Clip, Span, Transcript
+from serve_app.hearing.speech import duration, read
+from serve_app.hearing.windows import clips
 from serve_app.jobs.report import Report
-from serve_app.speech import duration, read
-from serve_app.windows import clips
 
 STAGE = "transcription"
 
