@@ -6,7 +6,7 @@ the sentence, whatever the word order of the target. Tried on the embedded model
 sentences in which every kept part came out exactly once:
 
     stand-in                  16 addresses   12 terms   24 sentences of numbers   10 with two or three addresses
-    none (left to the model)       0             1             15                        0
+    none (left to the model)       0             1             15                        –
     24, 36, 48 …                  16            12             24                       10
     30, 50, 80 …                  16            12             23                       10
     (1), (2), (3) …               16            12             20                        8
