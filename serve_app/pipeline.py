@@ -4,24 +4,23 @@
 recognize → translate → speak → sync on its own, a few at once, the first one first, so that all engines work on one job
 at the same time and memory does not grow with its length. `subtitle` and `mux` read them in order.
 
-After each room its answer lies in the job's workspace under a key: a hash of what went in and of the settings that
-matter to that room. A resumed job skips what is there; a changed setting redoes only what depends on it.
+A job hears its film once, however many languages it is dubbed into; what one of them takes is in `dubbing`. After each
+room its answer lies in the job's workspace, see `steps`: a resumed job skips what is there, and a changed setting
+redoes only what depends on it.
 """
 
 import asyncio
-import contextlib
 import shutil
 import uuid
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs.app import AppSettings
 from configs.pipeline import PipelineSettings
-from models.errors import InvalidJob, NoSpeech, StageFailed
-from models.segment import Segment, Span, segments_from_json, to_json
+from models.errors import InvalidJob, NoSpeech
+from models.segment import Span
+from serve_app.dubbing import Dubbing
 from serve_app.engines import Models
 from serve_app.hearing import heard as kept
 from serve_app.hearing import listen, transcripts
@@ -29,18 +28,14 @@ from serve_app.hearing.listen import Heard
 from serve_app.hearing.windows import windows
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
-from serve_app.jobs.workspace import Artifacts, Workspace, artifacts, disk_space, key, write_json
+from serve_app.jobs.workspace import Artifacts, Workspace, artifacts, disk_space, key
 from serve_app.media.ffmpeg import whole
 from serve_app.media.probe import Source
-from serve_app.quality import measure, report_json, tell
 from serve_app.stages import first, room
 from serve_app.stages.extract import extract
-from serve_app.stages.mux import Mixed, mux
 from serve_app.stages.prepare import prepare
-from serve_app.stages.speak import speak
-from serve_app.stages.subtitle import subtitle, write
-from serve_app.stages.sync import sync
-from serve_app.stages.translate import Once, translate
+from serve_app.stages.translate import Once
+from serve_app.steps import Steps
 
 
 async def nobody_else() -> None:
@@ -98,7 +93,6 @@ class Line:
     report: Report
     input: tuple[int, ...] = ()
     dubbable: frozenset[str] = frozenset()
-    windows_passed: Counter[str] = field(default_factory=Counter)
     segments_total: int = 0
     segments_done: int = 0
 
@@ -110,18 +104,27 @@ class Line:
         source = await self.prepare()
         wav = await self.extract(source)
         heard = await self.listen(source, wav)
-        language = heard.spoken.language
-        segments = await self.through_windows(source, wav, heard)
-        if not segments:
+        cuts = await asyncio.to_thread(windows, heard.speech, source.duration, self.rooms.windows)
+        dubbing = self.dubbing(source, heard, len(cuts))
+        if not await self.through_windows(cuts, source, wav, heard, dubbing):
             raise NoSpeech("nothing intelligible was said; choose another audio track or a larger speech model")
-        dubbed = [segment for segment in segments if self.speaks(segment)]
-        if dubbed and not any(segment.speech for segment in dubbed):
-            raise StageFailed(
-                "tts", "no speech engine could say any of it; the log of the job says why", transient=True
-            )
-        subtitles = await self.subtitle(segments, source, language)
-        mixed = await self.mux(dubbed, source, subtitles)
-        return await asyncio.to_thread(self.conclude, segments, dubbed, source, language, mixed)
+        self.same_input()
+        return await dubbing.finish()
+
+    def dubbing(self, source: Source, heard: Heard, of: int) -> Dubbing:
+        return Dubbing(
+            self.request,
+            self.models,
+            self.settings,
+            self.workspace,
+            self.drafts,
+            self.files,
+            self.report,
+            source,
+            heard.spoken.language,
+            self.dubbable,
+            Steps(self.workspace, self.report, of),
+        )
 
     # -- the whole file --------------------------------------------------------------------------------------------
 
@@ -197,185 +200,41 @@ class Line:
 
     # -- window by window ------------------------------------------------------------------------------------------
 
-    async def through_windows(self, source: Source, wav: Path, heard: Heard) -> list[Segment]:
-        cuts = await asyncio.to_thread(windows, heard.speech, source.duration, self.rooms.windows)
+    async def through_windows(self, cuts: list[Span], source: Source, wav: Path, heard: Heard, dubbing: Dubbing) -> int:
+        """How many segments there are."""
         self.report.expect_speech(sum(span.duration for span in heard.speech))
         gate = asyncio.Semaphore(self.rooms.windows.at_once)
         whole_file = key(source, self.input[1:], heard.spoken, heard.cast, heard.cues)
+        steps = Steps(self.workspace, self.report, len(cuts))
 
-        async def one(number: int, window: Span) -> list[Segment]:
+        async def one(number: int, window: Span) -> int:
             async with gate:
-                return await self.window(number, window, wav, heard, key(whole_file, window), of=len(cuts))
+                return await self.window(number, window, wav, heard, key(whole_file, window), steps, dubbing)
 
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(number, window)) for number, window in enumerate(cuts)]
         except BaseExceptionGroup as failed:
             raise first(failed) from failed
-        return [segment for task in tasks for segment in task.result()]
+        return sum(task.result() for task in tasks)
 
     async def window(
-        self, number: int, window: Span, wav: Path, heard: Heard, made_from: str, of: int
-    ) -> list[Segment]:
-        """Four rooms for one window. Each key holds the one before: what changes upstream is redone downstream."""
-        ask, engines, rooms, models, report = self.request, self.settings.engines, self.rooms, self.models, self.report
-        name = f"windows/{number:04}"
-        clips = self.workspace.path(name, f"clips-{key(engines.tts.what())[:8]}")  # other engines, other voices
-        clips.mkdir(exist_ok=True)
-
-        made_from = key(made_from, engines.vad.what(), engines.asr.what(), rooms.recognize)
-        work = heard.segments(wav, window, models, self.settings, number * 1000 + 1, report)
-        segments = await self.step("transcription", f"{name}/recognize", made_from, work, of)
+        self, number: int, window: Span, wav: Path, heard: Heard, made_from: str, steps: Steps, dubbing: Dubbing
+    ) -> int:
+        """Each key holds the one before: what changes upstream is redone downstream."""
+        engines, rules = self.settings.engines, self.rooms.recognize
+        made_from = key(made_from, engines.vad.what(), engines.asr.what(), rules)
+        work = heard.segments(wav, window, self.models, self.settings, number * 1000 + 1, self.report)
+        segments = await steps.take("transcription", f"windows/{number:04}/recognize", made_from, work)
         self.count(total=len(segments))
-
-        made_from = key(made_from, ask.target_lang, engines.translation.what(), rooms.translate, self.dubbable)
-        work = self.translate(segments, heard.spoken.language)
-        segments = await self.step("translation", f"{name}/translate", made_from, work, of)
-
-        if not any(self.speaks(segment) for segment in segments):  # subtitles over the original sound
-            return await self.unspoken(segments, of)
-        own = {segment.id: segment for segment in segments if not self.speaks(segment)}
-        segments = [replace(segment, translation="") if segment.id in own else segment for segment in segments]
-        made_from = key(made_from, ask.voice_gender, engines.tts.what(), rooms.speak.what())
-        work = speak(
-            segments,
-            language=ask.target_lang,
-            gender=ask.voice_gender,
-            say=models.speak,
-            folder=clips,
-            settings=rooms.speak,
-            report=report,
-        )
-        segments = await self.step("tts", f"{name}/speak", made_from, work, of)
-
-        made_from = key(made_from, rooms.sync)
-        work = sync(segments, window=window, folder=clips, settings=rooms.sync, report=report)
-        segments = await self.step("audio_sync", f"{name}/sync", made_from, work, of)
+        await dubbing.window(number, window, segments, made_from)
         self.count(done=len(segments))
-        return [own.get(segment.id, segment) for segment in segments]
-
-    async def translate(self, segments: Sequence[Segment], language: str) -> list[Segment]:
-        """Each run of one language by its own models; one from which no way leads keeps its words."""
-        translated: list[Segment] = []
-        for source, run in groupby(segments, key=lambda segment: segment.language or language):
-            target = self.request.target_lang
-            translated += await translate(
-                list(run),
-                source=source if source in self.dubbable else target,
-                target=target,
-                translate=self.models.translate,
-                settings=self.rooms.translate,
-                report=self.report,
-            )
-        return translated
-
-    def speaks(self, segment: Segment) -> bool:
-        """Whether the dub says it: not what is in the target's language already, nor what nobody can translate."""
-        return segment.language in self.dubbable - {self.request.target_lang}
-
-    async def step(
-        self, stage: str, name: str, made_from: str, work: Coroutine[None, None, list[Segment]], of: int
-    ) -> list[Segment]:
-        """One room's answer for one window: from its checkpoint, else worked out and kept."""
-        with room(self.report, stage), contextlib.closing(work):  # it may never be started
-            segments = await asyncio.to_thread(self.kept, name, made_from)
-            if segments is not None:
-                for segment in segments:
-                    self.report.advance(stage, segment.duration)
-            else:
-                segments = await work
-                sounds = [Path(p) for s in segments for p in (s.speech, s.dub) if p]
-                await asyncio.to_thread(self.workspace.save, name, made_from, to_json(segments), files=sounds)
-        self.pass_window(stage, of)
-        return segments
-
-    def kept(self, name: str, made_from: str) -> list[Segment] | None:
-        """The segments of a checkpoint; None without one, or with one that another version wrote."""
-        rows = self.workspace.load(name, made_from)
-        try:
-            return None if rows is None else segments_from_json(rows)
-        except (TypeError, KeyError):
-            return None
-
-    async def unspoken(self, segments: list[Segment], of: int) -> list[Segment]:
-        for stage in ("tts", "audio_sync"):
-            self.pass_window(stage, of)
-        self.count(done=len(segments))
-        return segments
-
-    def pass_window(self, stage: str, of: int) -> None:
-        self.windows_passed[stage] += 1
-        if self.windows_passed[stage] == of:
-            self.report.finish(stage)
+        return len(segments)
 
     def count(self, total: int = 0, done: int = 0) -> None:
         self.segments_total += total
         self.segments_done += done
         self.report.describe(segments_total=self.segments_total, segments_done=self.segments_done)
-
-    # -- all windows in order --------------------------------------------------------------------------------------
-
-    async def subtitle(self, segments: list[Segment], source: Source, language: str) -> Path:
-        """Writes the subtitle files and returns the one to show over the dub."""
-        with room(self.report, "subtitle_generation"):
-            tracks = await asyncio.to_thread(
-                subtitle,
-                segments,
-                source_lang=language,
-                target_lang=self.request.target_lang,
-                duration=source.duration,
-                frame_rate=source.frame_rate,
-                settings=self.rooms.subtitle,
-            )
-            for complaint in tracks.unmet:
-                self.report.log("subtitle_generation", complaint, level="warning")
-            for cues, path in (
-                (tracks.original, self.drafts.original_srt),
-                (tracks.translated, self.drafts.translated_srt),
-                (tracks.bilingual, self.drafts.bilingual_srt),
-            ):
-                await asyncio.to_thread(write, cues, path)
-        self.report.finish("subtitle_generation")
-        return self.drafts.translated_srt
-
-    async def mux(self, dubbed: list[Segment], source: Source, subtitles: Path) -> Mixed:
-        self.same_input()
-        with room(self.report, "video_combination"):
-            mixed = await mux(
-                source,
-                dubbed,
-                subtitles,
-                self.request.subtitles or self.rooms.mux.subtitles,
-                self.drafts.output,
-                self.drafts.output.parent.with_name("mux"),
-                self.rooms.mux,
-                self.rooms.stall_s,
-                self.report,
-                self.request.target_lang,
-            )
-        self.report.finish("video_combination")
-        return mixed
-
-    def conclude(
-        self, segments: list[Segment], dubbed: list[Segment], source: Source, language: str, mixed: Mixed
-    ) -> Result:
-        """Measures what came out and writes the report."""
-        quality = measure(dubbed, source, mixed, self.rooms)
-        tell(self.report, segments, dubbed, quality)
-        write_json(
-            self.drafts.report, report_json(self.request, source, language, segments, mixed, quality, self.report)
-        )
-        return Result(
-            output=str(self.files.output),
-            original_srt=str(self.files.original_srt),
-            translated_srt=str(self.files.translated_srt),
-            report=str(self.files.report),
-            duration_s=mixed.duration,
-            output_bytes=mixed.bytes,
-            original_bytes=source.size,
-            processing_s=self.report.snapshot().elapsed_s,
-            quality=quality,
-        )
 
 
 def identity(path: str) -> tuple[int, ...]:

@@ -142,7 +142,7 @@ async def test_it_goes_on_where_it_was_cancelled(bench: Bench) -> None:
     fresh = Bench(bench.folder / "fresh", Path(bench.request.path))
     await fresh.run(ONE_BY_ONE)
     running = asyncio.create_task(bench.run(ONE_BY_ONE))
-    while not (bench.folder / "work/job/windows/0000/sync.json").exists():
+    while not (bench.folder / "work/job/windows/0000/es/sync.json").exists():
         await asyncio.sleep(0.005)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

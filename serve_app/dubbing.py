@@ -1,0 +1,186 @@
+"""One target of a job: what was recognised becomes speech and subtitles in one other language, and a video of its own.
+
+Four rooms for each window as it comes (translate → speak → sync), three for all of them in order (subtitle, mux and the
+report). Everything here lies in a folder of its own in the workspace, so that targets do not touch each other's work.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+
+from configs.app import AppSettings
+from configs.pipeline import PipelineSettings
+from models.errors import StageFailed
+from models.segment import Segment, Span
+from serve_app.engines import Models
+from serve_app.jobs.job import Request, Result
+from serve_app.jobs.report import Report
+from serve_app.jobs.workspace import Artifacts, Workspace, key, write_json
+from serve_app.media.probe import Source
+from serve_app.quality import measure, report_json, tell
+from serve_app.stages import room
+from serve_app.stages.mux import Mixed, mux
+from serve_app.stages.speak import speak
+from serve_app.stages.subtitle import subtitle, write
+from serve_app.stages.sync import sync
+from serve_app.stages.translate import translate
+from serve_app.steps import Steps
+
+
+@dataclass(slots=True)
+class Dubbing:
+    """`request` asks for this target alone. `language` is the job's, `dubbable` those from which a way leads here."""
+
+    request: Request
+    models: Models
+    settings: AppSettings
+    workspace: Workspace
+    drafts: Artifacts
+    files: Artifacts
+    report: Report
+    source: Source
+    language: str
+    dubbable: frozenset[str]
+    steps: Steps
+    done: dict[int, list[Segment]] = field(default_factory=dict)
+
+    @property
+    def target(self) -> str:
+        return self.request.target_lang
+
+    @property
+    def rooms(self) -> PipelineSettings:
+        return self.settings.pipeline
+
+    # -- window by window ------------------------------------------------------------------------------------------
+
+    async def window(self, number: int, window: Span, segments: list[Segment], made_from: str) -> None:
+        """Three rooms for what was recognised in one window; `made_from` is the key of that."""
+        ask, engines, rooms = self.request, self.settings.engines, self.rooms
+        name = f"windows/{number:04}/{self.target}"
+        made_from = key(made_from, self.target, engines.translation.what(), rooms.translate, self.dubbable)
+        work = self.translate(segments)
+        segments = await self.steps.take("translation", f"{name}/translate", made_from, work)
+
+        if not any(self.speaks(segment) for segment in segments):  # subtitles over the original sound
+            self.done[number] = self.unspoken(segments)
+            return
+        own = {segment.id: segment for segment in segments if not self.speaks(segment)}
+        segments = [replace(segment, translation="") if segment.id in own else segment for segment in segments]
+        clips = self.workspace.path(name, f"clips-{key(engines.tts.what())[:8]}")  # other engines, other voices
+        clips.mkdir(exist_ok=True)
+        made_from = key(made_from, ask.voice_gender, engines.tts.what(), rooms.speak.what())
+        work = speak(
+            segments,
+            language=self.target,
+            gender=ask.voice_gender,
+            say=self.models.speak,
+            folder=clips,
+            settings=rooms.speak,
+            report=self.report,
+        )
+        segments = await self.steps.take("tts", f"{name}/speak", made_from, work)
+
+        made_from = key(made_from, rooms.sync)
+        work = sync(segments, window=window, folder=clips, settings=rooms.sync, report=self.report)
+        segments = await self.steps.take("audio_sync", f"{name}/sync", made_from, work)
+        self.done[number] = [own.get(segment.id, segment) for segment in segments]
+
+    async def translate(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Each run of one language by its own models; one from which no way leads keeps its words."""
+        translated: list[Segment] = []
+        for source, run in groupby(segments, key=lambda segment: segment.language or self.language):
+            translated += await translate(
+                list(run),
+                source=source if source in self.dubbable else self.target,
+                target=self.target,
+                translate=self.models.translate,
+                settings=self.rooms.translate,
+                report=self.report,
+            )
+        return translated
+
+    def speaks(self, segment: Segment) -> bool:
+        """Whether the dub says it: not what is in the target's language already, nor what nobody can translate."""
+        return segment.language in self.dubbable - {self.target}
+
+    def unspoken(self, segments: list[Segment]) -> list[Segment]:
+        for stage in ("tts", "audio_sync"):
+            self.steps.count(stage)
+        return segments
+
+    # -- all windows in order --------------------------------------------------------------------------------------
+
+    async def finish(self) -> Result:
+        """Subtitles, the video and the report. Raises StageFailed when nothing at all could be spoken."""
+        segments = [segment for number in sorted(self.done) for segment in self.done[number]]
+        dubbed = [segment for segment in segments if self.speaks(segment)]
+        if dubbed and not any(segment.speech for segment in dubbed):
+            raise StageFailed(
+                "tts", "no speech engine could say any of it; the log of the job says why", transient=True
+            )
+        subtitles = await self.subtitle(segments)
+        mixed = await self.mux(dubbed, subtitles)
+        return await asyncio.to_thread(self.conclude, segments, dubbed, mixed)
+
+    async def subtitle(self, segments: list[Segment]) -> Path:
+        """Writes the subtitle files and returns the one to show over the dub."""
+        with room(self.report, "subtitle_generation"):
+            tracks = await asyncio.to_thread(
+                subtitle,
+                segments,
+                source_lang=self.language,
+                target_lang=self.target,
+                duration=self.source.duration,
+                frame_rate=self.source.frame_rate,
+                settings=self.rooms.subtitle,
+            )
+            for complaint in tracks.unmet:
+                self.report.log("subtitle_generation", complaint, level="warning")
+            for cues, path in (
+                (tracks.original, self.drafts.original_srt),
+                (tracks.translated, self.drafts.translated_srt),
+                (tracks.bilingual, self.drafts.bilingual_srt),
+            ):
+                await asyncio.to_thread(write, cues, path)
+        self.report.finish("subtitle_generation")
+        return self.drafts.translated_srt
+
+    async def mux(self, dubbed: list[Segment], subtitles: Path) -> Mixed:
+        with room(self.report, "video_combination"):
+            mixed = await mux(
+                self.source,
+                dubbed,
+                subtitles,
+                self.request.subtitles or self.rooms.mux.subtitles,
+                self.drafts.output,
+                self.drafts.output.parent.with_name("mux"),
+                self.rooms.mux,
+                self.rooms.stall_s,
+                self.report,
+                self.target,
+            )
+        self.report.finish("video_combination")
+        return mixed
+
+    def conclude(self, segments: list[Segment], dubbed: list[Segment], mixed: Mixed) -> Result:
+        """Measures what came out and writes the report."""
+        quality = measure(dubbed, self.source, mixed, self.rooms)
+        tell(self.report, segments, dubbed, quality)
+        write_json(
+            self.drafts.report,
+            report_json(self.request, self.source, self.language, segments, mixed, quality, self.report),
+        )
+        return Result(
+            output=str(self.files.output),
+            original_srt=str(self.files.original_srt),
+            translated_srt=str(self.files.translated_srt),
+            report=str(self.files.report),
+            duration_s=mixed.duration,
+            output_bytes=mixed.bytes,
+            original_bytes=self.source.size,
+            processing_s=self.report.snapshot().elapsed_s,
+            quality=quality,
+        )
