@@ -1,6 +1,7 @@
 """The table of engines. Values are strings, so that an engine's heavy imports happen when it is loaded, not before.
 
-To add an engine: one file on its shelf, one line here.
+To add an engine: one file on its shelf, one line here. One that lives in a package of its own needs no line: it is
+named by where it is, `package.module:Class`.
 """
 
 from importlib import import_module
@@ -28,10 +29,7 @@ def load(shelf: str, engine: str, settings: Any) -> Any:
 
     Raises ArtifactMissing for a name that is not in the table, or when the engine finds no weights.
     """
-    try:
-        module, _, name = ENGINES[shelf][engine].partition(":")
-    except KeyError:
-        raise ArtifactMissing(
-            f"no {shelf} engine is called {engine!r}; there are: {', '.join(ENGINES[shelf])}"
-        ) from None
+    module, _, name = ENGINES[shelf].get(engine, engine).partition(":")
+    if not name:
+        raise ArtifactMissing(f"no {shelf} engine is called {engine!r}; there are: {', '.join(ENGINES[shelf])}")
     return getattr(import_module(module), name)(settings)
