@@ -53,6 +53,9 @@ class CleanupSettings(Settings):
 
 
 class IngressSettings(Settings):
+    anonymous: bool = Field(
+        True, description="callers without a key are the tenant `anonymous`; false: every call needs a key"
+    )
     max_upload_bytes: int = Field(2 * 1024**3, gt=0)
     detect_timeout_s: float = Field(55.0, gt=0)
     max_audio_bytes: int = Field(

@@ -9,6 +9,7 @@ finds where speech is, in a thread of its own, and their work ends with their cl
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
+from math import ceil
 from typing import TypeVar
 
 import grpc
@@ -25,12 +26,14 @@ from models.segment import Clip, Span
 from models.vad import Vad
 from serve_app.deployments.batch import calling
 from serve_app.doors import wire
+from serve_app.doors.access import Access, Caller
 from serve_app.doors.desk import Desk
 from serve_app.doors.http import build_api, control_of
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.cleanup import Cleanup
 from serve_app.jobs.job import Control, State
 from serve_app.jobs.store import Store
+from serve_app.jobs.tenants import Tenants
 from serve_app.jobs.tokens import Tokens
 from serve_app.local import in_thread
 from serve_app.proto import translation_pb2 as pb
@@ -56,6 +59,7 @@ class Ingress:
         self._settings = settings
         recognize = calling(recognizer.recognize, "transcription")
         hears = calling(recognizer.languages, "transcription")
+        self._access = Access(Tenants(self._store.database), settings.ingress.anonymous)
         self._desk = Desk(self._store, settings, roots, recognize, hears)
         self._transcriber = Transcriber(
             settings,
@@ -71,16 +75,20 @@ class Ingress:
         self._loops = [asyncio.create_task(loop.run()) for loop in (self._desk.watch, tokens, cleanup)]
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_api(self._desk, self._ready, self._transcriber, self._settings)
+        return build_api(self._desk, self._access, self._ready, self._transcriber, self._settings)
 
     # -- the gRPC door ---------------------------------------------------------------------------------------------
+
+    async def _caller(self, context: RayServegRPCContext) -> Caller:
+        return await self._access.caller(dict(context.invocation_metadata()))
 
     async def TranslateVideo(  # noqa: N802
         self, request: pb.TranslationRequest, grpc_context: RayServegRPCContext
     ) -> AsyncIterator[pb.TranslationProgress]:
         try:
-            job = await self._desk.take(wire.request(request))
-            async for job, lines in self._desk.follow(job.id):  # noqa: B020
+            caller = await self._caller(grpc_context)
+            job = await self._desk.take(caller, wire.request(request))
+            async for job, lines in self._desk.follow(caller, job.id):  # noqa: B020
                 yield wire.progress(job, lines)
             if job.state is State.FAILED:
                 raise wire.failure(job)
@@ -95,7 +103,7 @@ class Ingress:
         self, request: pb.ResultRequest, grpc_context: RayServegRPCContext
     ) -> pb.TranslationResult:
         async def answer() -> pb.TranslationResult:
-            return wire.result(await self._desk.job(request.session_id))
+            return wire.result(await self._desk.job(await self._caller(grpc_context), request.session_id))
 
         return await answered(answer(), grpc_context, pb.TranslationResult())
 
@@ -103,7 +111,7 @@ class Ingress:
         self, request: pb.CancelRequest, grpc_context: RayServegRPCContext
     ) -> pb.CancelResponse:
         async def answer() -> pb.CancelResponse:
-            await self._desk.control(request.session_id, Control.CANCEL)
+            await self._desk.control(await self._caller(grpc_context), request.session_id, Control.CANCEL)
             return pb.CancelResponse(success=True, message="the job is being cancelled")
 
         return await answered(answer(), grpc_context, pb.CancelResponse())
@@ -112,8 +120,9 @@ class Ingress:
         self, request: pb.ControlTranslationRequest, grpc_context: RayServegRPCContext
     ) -> pb.ControlTranslationResponse:
         async def answer() -> pb.ControlTranslationResponse:
+            caller = await self._caller(grpc_context)
             control = control_of(request.action)
-            await self._desk.control(request.session_id, control)
+            await self._desk.control(caller, request.session_id, control)
             return pb.ControlTranslationResponse(
                 success=True, is_paused=control is Control.PAUSE, message=f"{request.action} was asked for"
             )
@@ -123,10 +132,14 @@ class Ingress:
     async def DetectLanguage(  # noqa: N802
         self, request: pb.LanguageDetectionRequest, grpc_context: RayServegRPCContext
     ) -> pb.LanguageDetectionResult:
-        """A failure is an answer here, with `success` false: the API shows its message."""
-        del grpc_context
+        """A failure is an answer here, with `success` false: the API shows its message. A wrong key is an error."""
         try:
-            found = await self._desk.detect(request.file_path)
+            caller = await self._caller(grpc_context)
+        except Exception as error:
+            refuse(grpc_context, error)
+            return pb.LanguageDetectionResult()
+        try:
+            found = await self._desk.detect(caller, request.file_path)
         except Exception as error:
             return pb.LanguageDetectionResult(success=False, message=wire.fault(error).message)
         return pb.LanguageDetectionResult(
@@ -137,7 +150,8 @@ class Ingress:
         self, request: pb.AIInsightsRequest, grpc_context: RayServegRPCContext
     ) -> pb.AIInsightsResponse:
         async def answer() -> pb.AIInsightsResponse:
-            return wire.insights(request.session_id, await self._desk.insights(request.session_id))
+            caller = await self._caller(grpc_context)
+            return wire.insights(request.session_id, await self._desk.insights(caller, request.session_id))
 
         return await answered(answer(), grpc_context, pb.AIInsightsResponse())
 
@@ -175,6 +189,8 @@ def refuse(context: RayServegRPCContext, error: BaseException) -> Refused:
     problem = wire.fault(error)
     context.set_code(problem.grpc)
     context.set_details(problem.message)
+    if problem.retry_after:
+        context.set_trailing_metadata([("retry-after", str(ceil(problem.retry_after)))])
     return Refused(problem.message)
 
 

@@ -1,10 +1,12 @@
 """What both doors do for a caller: take a job, show it, steer it, hand out its files, name the language of a video.
 
 No gRPC, no HTTP and no Ray in here: the doors translate, the desk acts. Every method raises errors of our tree only.
+Whoever asks for a job that is another tenant's hears what is said of one that is not there.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -15,13 +17,15 @@ from configs.app import AppSettings, Roots
 from models.errors import InvalidJob, JobNotFound, OutOfSpace, StageFailed, WrongState
 from models.segment import Clip, Transcript
 from models.translation.pairs import check
+from serve_app.doors.access import Caller
 from serve_app.doors.detect import Detection, detect_language
 from serve_app.hearing import transcripts
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, State
+from serve_app.jobs.ledger import NO_JOB
 from serve_app.jobs.store import Store
 from serve_app.jobs.watch import Watch
-from serve_app.jobs.workspace import Artifacts, artifacts, safe_id
-from serve_app.paths import MAX_PATH, inside
+from serve_app.jobs.workspace import Artifacts, artifact_of, artifacts, disk_space, safe_id
+from serve_app.paths import MAX_PATH, home, outside, readable
 
 CHUNK = 1 << 20
 BOM = b"\xef\xbb\xbf"
@@ -54,61 +58,98 @@ class Desk:
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
-    async def take(self, request: Request) -> Job:
+    async def take(self, caller: Caller, request: Request) -> Job:
         """Accepts a job: new, attached to while it lives, or sent back to the queue after it failed."""
-        return await asyncio.to_thread(self._store.submit, proper(request))
+        return await asyncio.to_thread(self._take, proper(replace(request, tenant=caller.tenant)))
 
-    async def job(self, job_id: str) -> Job:
-        return await asyncio.to_thread(self._store.job, job_id)
+    def _take(self, request: Request) -> Job:
+        for path in filter(None, (request.path, request.transcript)):
+            with suppress(OSError, RuntimeError, ValueError):  # what cannot be followed fails in the job, with its log
+                self._no_results_of_others(Path(path).resolve(), request.tenant)
+        return self._store.submit(request)
 
-    async def jobs(self, limit: int) -> list[Job]:
-        return await asyncio.to_thread(self._store.jobs, None, limit)
+    async def job(self, caller: Caller, job_id: str) -> Job:
+        return await asyncio.to_thread(self._own, caller, job_id)
 
-    async def logs(self, job_id: str) -> list[LogLine]:
+    def _own(self, caller: Caller, job_id: str) -> Job:
+        """Raises JobNotFound for the job of another tenant in the words of one that is not there."""
+        job = self._store.job(job_id)
+        if job.request.tenant != caller.tenant:
+            raise JobNotFound(NO_JOB)
+        return job
+
+    async def jobs(self, caller: Caller, limit: int) -> list[Job]:
+        return await asyncio.to_thread(self._store.jobs, caller.tenant, limit)
+
+    async def logs(self, caller: Caller, job_id: str) -> list[LogLine]:
+        await self.job(caller, job_id)
         return await asyncio.to_thread(self._store.logs, job_id)
 
-    def follow(self, job_id: str) -> AsyncIterator[tuple[Job, list[LogLine]]]:
-        return self.watch.follow(job_id)
+    async def follow(self, caller: Caller, job_id: str) -> AsyncIterator[tuple[Job, list[LogLine]]]:
+        await self.job(caller, job_id)
+        async with aclosing(self.watch.follow(job_id)) as snapshots:
+            async for snapshot in snapshots:
+                yield snapshot
 
-    async def control(self, job_id: str, control: Control) -> Job:
+    async def control(self, caller: Caller, job_id: str, control: Control) -> Job:
+        await self.job(caller, job_id)
         return await asyncio.to_thread(self._store.control, job_id, control)
 
     async def counts(self) -> dict[str, int]:
         return await asyncio.to_thread(self._store.counts)
 
-    async def insights(self, job_id: str) -> list[Insight]:
+    async def insights(self, caller: Caller, job_id: str) -> list[Insight]:
         """What was decided for this job; before the first decision, that it was accepted."""
-        job = await self.job(job_id)
+        job = await self.job(caller, job_id)
         return await asyncio.to_thread(self._store.insights, job_id) or [accepted(job)]
 
     # -- files -----------------------------------------------------------------------------------------------------
 
-    def readable(self, path: str) -> Path:
+    async def readable(self, caller: Caller, path: str) -> Path:
         """The real path of a video that a caller named. Raises PathNotAllowed, or InvalidJob when nothing is there."""
-        real = inside(path, (self._roots.uploads, self._roots.artifacts))
+        return await asyncio.to_thread(self._readable, caller, path)
+
+    def _readable(self, caller: Caller, path: str) -> Path:
+        real = readable(path, caller.tenant, self._roots)
         if not real.is_file():
             raise InvalidJob("there is no file at this path; upload the video first")
+        self._no_results_of_others(real, caller.tenant)
         return real
 
-    async def receive(self, job_id: str, name: str, upload: BinaryIO) -> Path:
+    def _no_results_of_others(self, real: Path, tenant: str) -> None:
+        """The results of all tenants lie in one folder; their names tell whose they are. Raises PathNotAllowed."""
+        root = self._roots.artifacts.resolve()
+        job_id, _ = artifact_of(real.relative_to(root)) if real.is_relative_to(root) else ("", False)
+        if job_id and self._store.owners([job_id]).get(job_id, tenant) != tenant:
+            raise outside()
+
+    async def receive(self, caller: Caller, job_id: str, name: str, upload: BinaryIO) -> Path:
         """Keeps an uploaded file under the job's id. Raises TooLarge or OutOfSpace."""
         suffix = Path(name).suffix[:8]
-        target = self._roots.uploads / f"{safe_id(job_id)}{suffix if suffix[1:].isalnum() else ''}"
+        target = self._shelf(caller) / f"{safe_id(job_id)}{suffix if suffix[1:].isalnum() else ''}"
         await asyncio.to_thread(copy, upload, target, self.max_upload_bytes)
         return target
 
-    async def receive_transcript(self, job_id: str, upload: BinaryIO) -> Path:
+    async def receive_transcript(self, caller: Caller, job_id: str, upload: BinaryIO) -> Path:
         """Keeps an uploaded transcript beside the video. Raises UnreadableTranscript or OutOfSpace."""
         content = await asyncio.to_thread(upload.read, transcripts.MAX_BYTES + 1)
         await asyncio.to_thread(transcripts.parse, content)
         suffix = ".vtt" if content.lstrip(BOM).startswith(b"WEBVTT") else ".srt"
-        target = self._roots.uploads / f"{safe_id(job_id)}{suffix}"
+        target = self._shelf(caller) / f"{safe_id(job_id)}{suffix}"
         await asyncio.to_thread(copy, BytesIO(content), target, transcripts.MAX_BYTES)
         return target
 
-    async def readable_transcript(self, path: str) -> Path:
+    def _shelf(self, caller: Caller) -> Path:
+        """The folder of a caller's uploads, made when it is first needed."""
+        folder = home(caller.tenant, self._roots)
+        if folder != self._roots.uploads:
+            with disk_space():
+                folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    async def readable_transcript(self, caller: Caller, path: str) -> Path:
         """The real path of a transcript that a caller named. Raises as `readable`, and UnreadableTranscript."""
-        real = self.readable(path)
+        real = await self.readable(caller, path)
         await asyncio.to_thread(transcripts.read, real)
         return real
 
@@ -119,27 +160,28 @@ class Desk:
     def too_large(self) -> TooLarge:
         return too_large(self.max_upload_bytes)
 
-    def artifact(self, job_id: str, name: str) -> Path:
+    def artifact(self, caller: Caller, job_id: str, name: str) -> Path:
         """A file of a completed job by its short name, such as `translated.mp4`. Blocks on the store.
 
         Before that, what lies there may be of an earlier run. Raises JobNotFound without a job or a file, WrongState.
         """
-        if self._store.job(job_id).state is not State.COMPLETED:
+        if self._own(caller, job_id).state is not State.COMPLETED:
             raise WrongState("the files of a job can be had once it has completed")
         path = offered(artifacts(self._roots.artifacts, safe_id(job_id))).get(name)
         if path is None or not path.is_file():
             raise JobNotFound("this job has no such file")
         return path
 
-    def artifact_names(self, job_id: str) -> list[str]:
-        found = offered(artifacts(self._roots.artifacts, safe_id(job_id)))
+    def artifact_names(self, caller: Caller, job_id: str) -> list[str]:
+        """Which files of a job there are. Blocks on the store. Raises JobNotFound."""
+        found = offered(artifacts(self._roots.artifacts, self._own(caller, job_id).id))
         return [name for name, path in found.items() if path.is_file()]
 
     # -- language --------------------------------------------------------------------------------------------------
 
-    async def detect(self, path: str) -> Detection:
+    async def detect(self, caller: Caller, path: str) -> Detection:
         """The language spoken in a video. Raises a DubError when it cannot be told: never a guess."""
-        real = self.readable(path)
+        real = await self.readable(caller, path)
         limit = self._settings.ingress.detect_timeout_s
         try:
             async with asyncio.timeout(limit):

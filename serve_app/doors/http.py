@@ -10,6 +10,8 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from http import HTTPStatus
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +27,7 @@ from configs.app import AppSettings
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
 from serve_app.doors import openai, wire
+from serve_app.doors.access import Access, Caller, Guard, Who
 from serve_app.doors.desk import Desk, TooLarge, proper
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs import job as nouns
@@ -45,7 +48,7 @@ REFUSALS = {
 RANGE = re.compile(r"\s*(?:(\d{1,15})-(\d{0,15})|-(\d{1,15}))\s*", re.ASCII)
 
 
-def build_api(desk: Desk, ready: Ready, transcriber: Transcriber, settings: AppSettings) -> FastAPI:
+def build_api(desk: Desk, access: Access, ready: Ready, transcriber: Transcriber, settings: AppSettings) -> FastAPI:
     api = FastAPI(
         title="dubserve", description="Self-hosted video translation.", version="1", docs_url=None, redoc_url=None
     )
@@ -54,6 +57,7 @@ def build_api(desk: Desk, ready: Ready, transcriber: Transcriber, settings: AppS
     api.add_exception_handler(HTTPException, on_refusal)
     api.add_exception_handler(RequestValidationError, on_unfit)
     api.add_middleware(BodyLimit, desk=desk, transcriber=transcriber)
+    api.add_middleware(Guard, access=access, refuse=on_error)  # the last one added stands outermost
     add_jobs(api, desk)
     add_files(api, desk)
     add_health(api, desk, ready)
@@ -63,7 +67,9 @@ def build_api(desk: Desk, ready: Ready, transcriber: Transcriber, settings: AppS
 
 async def on_error(request: Request, error: Exception) -> JSONResponse:
     problem = wire.fault(error)
-    headers = {"retry-after": str(int(problem.retry_after))} if problem.retry_after else None
+    headers = {"retry-after": str(ceil(problem.retry_after))} if problem.retry_after else {}
+    if problem.http == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
     status = 413 if isinstance(error, TooLarge) else problem.http
     return refusal(request, status, problem.code, problem.message, openai.param(error), headers)
 
@@ -144,6 +150,7 @@ def counted(receive: Receive, limit: int, too_large: TooLarge) -> Receive:
 def add_jobs(api: FastAPI, desk: Desk) -> None:
     @api.post("/v1/jobs", status_code=202, summary="Dub a video: uploaded here, or already in the uploads folder")
     async def create(
+        caller: Who,
         target_lang: Annotated[str, Form()],
         source_lang: Annotated[str, Form()] = "",
         voice_gender: Annotated[str, Form()] = "",
@@ -158,45 +165,45 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
             raise InvalidJob("send either the video itself as `file`, or the `path` of one that the service can read")
         request = proper(nouns.Request(job_id, path or "", source_lang, target_lang, voice_gender, subtitles))
         if file is not None:
-            video = await desk.receive(job_id, file.filename or "", file.file)
+            video = await desk.receive(caller, job_id, file.filename or "", file.file)
         else:
-            video = desk.readable(path or "")
-        told = await transcript_of(desk, job_id, transcript, transcript_path)
-        return wire.job_json(await desk.take(replace(request, path=str(video), transcript=told)), [])
+            video = await desk.readable(caller, path or "")
+        told = await transcript_of(desk, caller, job_id, transcript, transcript_path)
+        return wire.job_json(await desk.take(caller, replace(request, path=str(video), transcript=told)), [])
 
     @api.get("/v1/jobs", summary="The latest jobs, newest first")
-    async def latest(limit: int = 50) -> list[dict[str, Any]]:
-        return [wire.job_json(job, []) for job in await desk.jobs(min(max(limit, 1), 500))]
+    async def latest(caller: Who, limit: int = 50) -> list[dict[str, Any]]:
+        return [wire.job_json(job, []) for job in await desk.jobs(caller, min(max(limit, 1), 500))]
 
     @api.get("/v1/jobs/{job_id}", summary="Where a job stands")
-    async def show(job_id: str) -> dict[str, Any]:
-        return wire.job_json(await desk.job(job_id), await desk.logs(job_id))
+    async def show(caller: Who, job_id: str) -> dict[str, Any]:
+        return wire.job_json(await desk.job(caller, job_id), await desk.logs(caller, job_id))
 
     @api.get("/v1/jobs/{job_id}/events", summary="The same, live, as server-sent events until the job has ended")
-    async def events(job_id: str) -> StreamingResponse:
-        await desk.job(job_id)
-        return StreamingResponse(stream(desk, job_id), media_type="text/event-stream")
+    async def events(caller: Who, job_id: str) -> StreamingResponse:
+        await desk.job(caller, job_id)
+        return StreamingResponse(stream(desk, caller, job_id), media_type="text/event-stream")
 
     @api.post("/v1/jobs/{job_id}/{action}", summary="Pause, resume or cancel a job")
-    async def control(job_id: str, action: str) -> dict[str, Any]:
-        return wire.job_json(await desk.control(job_id, control_of(action)), await desk.logs(job_id))
+    async def control(caller: Who, job_id: str, action: str) -> dict[str, Any]:
+        return wire.job_json(await desk.control(caller, job_id, control_of(action)), await desk.logs(caller, job_id))
 
 
-async def transcript_of(desk: Desk, job_id: str, file: UploadFile | None, path: str | None) -> str:
+async def transcript_of(desk: Desk, caller: Caller, job_id: str, file: UploadFile | None, path: str | None) -> str:
     """Where the transcript of a job lies; empty without one."""
     if file is not None and path is not None:
         raise InvalidJob("send the transcript either as a file or as a `transcript_path`")
     if file is not None:
-        return str(await desk.receive_transcript(job_id, file.file))
-    return str(await desk.readable_transcript(path)) if path is not None else ""
+        return str(await desk.receive_transcript(caller, job_id, file.file))
+    return str(await desk.readable_transcript(caller, path)) if path is not None else ""
 
 
 def add_files(api: FastAPI, desk: Desk) -> None:
     @api.get("/v1/jobs/{job_id}/result", summary="What came out, with links to the files")
-    async def result(job_id: str) -> dict[str, Any]:
-        job = await desk.job(job_id)
+    async def result(caller: Who, job_id: str) -> dict[str, Any]:
+        job = await desk.job(caller, job_id)
         wire.result(job)
-        names = await asyncio.to_thread(desk.artifact_names, job_id)
+        names = await asyncio.to_thread(desk.artifact_names, caller, job_id)
         assert job.result is not None, "wire.result has raised otherwise"
         return {
             "id": job_id,
@@ -205,16 +212,16 @@ def add_files(api: FastAPI, desk: Desk) -> None:
         }
 
     @api.get("/v1/jobs/{job_id}/artifacts/{name}", summary="One file of a job; range requests work")
-    async def artifact(job_id: str, name: str, request: Request) -> FileResponse:
-        path: Path = await asyncio.to_thread(desk.artifact, job_id, name)
+    async def artifact(caller: Who, job_id: str, name: str, request: Request) -> FileResponse:
+        path: Path = await asyncio.to_thread(desk.artifact, caller, job_id, name)
         state = await asyncio.to_thread(path.stat)
         if "if-range" not in request.headers:  # one that does not hold makes the range void
             check_range(request.headers.get("range"), state.st_size)
         return FileResponse(path, filename=path.name, stat_result=state)
 
     @api.get("/v1/jobs/{job_id}/insights", summary="What was decided, and why")
-    async def insights(job_id: str) -> list[dict[str, Any]]:
-        return [wire.insight_json(insight) for insight in await desk.insights(job_id)]
+    async def insights(caller: Who, job_id: str) -> list[dict[str, Any]]:
+        return [wire.insight_json(insight) for insight in await desk.insights(caller, job_id)]
 
 
 def add_health(api: FastAPI, desk: Desk, ready: Ready) -> None:
@@ -262,6 +269,6 @@ def control_of(action: str) -> Control:
     return controls[action]
 
 
-async def stream(desk: Desk, job_id: str) -> AsyncIterator[str]:
-    async for job, lines in desk.follow(job_id):
+async def stream(desk: Desk, caller: Caller, job_id: str) -> AsyncIterator[str]:
+    async for job, lines in desk.follow(caller, job_id):
         yield f"event: progress\ndata: {json.dumps(wire.job_json(job, lines), ensure_ascii=False)}\n\n"

@@ -6,6 +6,9 @@ from typing import Any
 
 from configs.pipeline import STAGES, Subtitles
 
+ANONYMOUS = "anonymous"
+"""The tenant of callers without a key."""
+
 
 class State(StrEnum):
     """The life of a job. Waiting and running are one word, "processing", on the wire."""
@@ -34,7 +37,8 @@ class Control(StrEnum):
 class Request:
     """What was asked. Languages are ISO-639-1 codes; an empty or "auto" source means: detect it.
 
-    `transcript` is the path of an SRT or VTT file with what is said; empty: listen for it.
+    `transcript` is the path of an SRT or VTT file with what is said; empty: listen for it. `also` are further targets:
+    the film is heard once for all of them. `webhook` is the address that is told how the job has ended; empty: nobody.
     """
 
     job_id: str
@@ -43,8 +47,20 @@ class Request:
     target_lang: str
     voice_gender: str = ""
     subtitles: Subtitles | None = None  # None: as configured
-    tenant: str = "anonymous"
+    tenant: str = ANONYMOUS
     transcript: str = ""
+    also: tuple[str, ...] = ()
+    webhook: str = ""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target_lang, *self.also)
+
+
+def languages(*named: str) -> tuple[str, ...]:
+    """Codes out of texts that name one or several, with commas; each once, in order, in small letters; never empty."""
+    codes = [code.strip().lower() for text in named for code in text.split(",")]
+    return tuple(dict.fromkeys(code for code in codes if code)) or ("",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +132,7 @@ class Result:
     original_bytes: int
     processing_s: float
     quality: Quality
+    further: dict[str, "Result"] = field(default_factory=dict)  # by language, of the job's further targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +150,7 @@ class Job:
     result: Result | None = None
     error_code: str = ""  # DubError.code of a failed job
     error: str = ""  # its sentence
+    edits: dict[str, Any] = field(default_factory=dict)  # see jobs.edits
 
     @property
     def id(self) -> str:

@@ -11,12 +11,15 @@ from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, insert
 
 from models.errors import JobNotFound
 from serve_app.jobs.job import Control, Insight, LogLine, Progress, Request, State
-from serve_app.jobs.tables import attempts, insights, jobs, logs
+from serve_app.jobs.tables import attempts, insights, jobs, logs, request_json
 
 Row = Mapping[Any, Any]
 Standing = Progress | None
 Lines = Sequence[LogLine]
 Insights = Sequence[Insight]
+
+NO_JOB = "no job with this id"
+"""Said of a job that is not there, and in the same words of one that is another tenant's."""
 
 
 def landing(outcome: State, control: Control) -> State:
@@ -55,12 +58,12 @@ def counts(connection: Connection, which: ColumnElement[bool], source: FromClaus
 def locked(connection: Connection, job_id: str) -> Row:
     row = connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).mappings().first()
     if row is None:
-        raise JobNotFound("no job with this id")
+        raise JobNotFound(NO_JOB)
     return row
 
 
 def revive(connection: Connection, row: Row, request: Request, now: float) -> Row:
-    asked = asdict(request)
+    asked = request_json(request)
     values = {
         "request": asked,
         "state": State.WAITING,

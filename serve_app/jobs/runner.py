@@ -23,7 +23,7 @@ from serve_app.jobs.job import Control, Insight, Job, LogLine, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.store import LeaseLost, Store
 from serve_app.jobs.workspace import Workspace, artifacts
-from serve_app.paths import inside
+from serve_app.paths import readable
 from serve_app.pipeline import dub
 
 logger = logging.getLogger(__name__)
@@ -70,9 +70,10 @@ class Runner:
 
     async def _dub(self, job: Job, report: Report, lease: "Lease") -> Result:
         files = artifacts(self._roots.artifacts, job.id)
-        roots = (self._roots.uploads, self._roots.artifacts)
-        transcript = job.request.transcript and str(inside(job.request.transcript, roots))
-        request = replace(job.request, path=str(inside(job.request.path, roots)), transcript=transcript)
+        tenant = job.request.tenant
+        transcript = job.request.transcript and str(readable(job.request.transcript, tenant, self._roots))
+        video = readable(job.request.path, tenant, self._roots)
+        request = replace(job.request, path=str(video), transcript=transcript)
         workspace = Workspace(self._roots.work, job.id)
         return await dub(request, await self._models(), self._settings, workspace, files, report, lease.renew)
 

@@ -24,12 +24,26 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from configs.app import JobSettings
-from models.errors import JobNotFound, NotAllowed, WrongState
+from models.errors import InvalidJob, JobNotFound, WrongState
 from serve_app.jobs.claim import fairest_job, settle, take
 from serve_app.jobs.database import Database
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, Result, State
-from serve_app.jobs.ledger import Insights, Lines, Row, Standing, due, end, landing, later, locked, record, revive
+from serve_app.jobs.ledger import (
+    NO_JOB,
+    Insights,
+    Lines,
+    Row,
+    Standing,
+    due,
+    end,
+    landing,
+    later,
+    locked,
+    record,
+    revive,
+)
 from serve_app.jobs.tables import insight_from, insights, job_from, jobs, line_from, logs, new_row
+from serve_app.jobs.workspace import UNUSABLE_ID
 
 _OVER = {
     State.COMPLETED: "this job has completed; submit the video under another id to run it again",
@@ -57,13 +71,18 @@ class Store:
     def close(self) -> None:
         self._database.close()
 
+    @property
+    def database(self) -> Database:
+        """For what lies beside the jobs: tenants, usage, deliveries."""
+        return self._database
+
     # -- what callers ask ------------------------------------------------------------------------------------------
 
     def submit(self, request: Request) -> Job:
         """The job of this id: new, attached to while it lives or after it completed, or sent back to the queue.
 
         A failed or cancelled job goes back with the new request; its checkpoints decide what is done again. Raises
-        NotAllowed when the id is another tenant's.
+        InvalidJob when the id is another tenant's, in the words of one that nobody can use.
         """
         now = self._clock()
         with self._database.write() as connection:
@@ -72,7 +91,7 @@ class Store:
             connection.execute(dialect.insert(jobs).values(new_row(request, now)).on_conflict_do_nothing())
             row = locked(connection, request.job_id)
             if row["tenant"] != request.tenant:
-                raise NotAllowed("this job id belongs to somebody else; submit the video under another id")
+                raise InvalidJob(UNUSABLE_ID)
             if row["state"] in (State.FAILED, State.CANCELLED):
                 row = revive(connection, row, request, now)
             return job_from(row)
@@ -82,7 +101,7 @@ class Store:
         with self._database.read() as connection:
             row = connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().first()
         if row is None:
-            raise JobNotFound("no job with this id")
+            raise JobNotFound(NO_JOB)
         return job_from(row)
 
     def jobs(self, tenant: str | None = None, limit: int = 100) -> list[Job]:
@@ -255,6 +274,12 @@ class Store:
         query = select(jobs.c.id, jobs.c.state, jobs.c.finished_at).where(jobs.c.id.in_(ids))
         with self._database.read() as connection:
             return {row.id: (row.state, row.finished_at) for row in connection.execute(query)}
+
+    def owners(self, ids: Sequence[str]) -> dict[str, str]:
+        """The tenant of each known job."""
+        query = select(jobs.c.id, jobs.c.tenant).where(jobs.c.id.in_(ids))
+        with self._database.read() as connection:
+            return {row.id: row.tenant for row in connection.execute(query)}
 
     def inputs(self, since: float | None = None) -> set[str]:
         """Paths of videos and transcripts as jobs named them: of all jobs, or of those that live or ended since."""

@@ -7,7 +7,7 @@ server would be hung up on by its clients' keep-alive.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from configs.app import JobSettings
@@ -43,7 +43,7 @@ class Watch:
         async with self._ticked:
             self._ticked.notify_all()
 
-    async def follow(self, job_id: str) -> AsyncIterator[Snapshot]:
+    async def follow(self, job_id: str) -> AsyncGenerator[Snapshot, None]:
         """Snapshots of a job until it has ended; the last one shows how. Raises JobNotFound."""
         job = await asyncio.to_thread(self._store.job, job_id)
         latest: Snapshot = (job, await asyncio.to_thread(self._store.logs, job_id))

@@ -25,10 +25,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from configs.pipeline import LANGUAGES
 from models.errors import InvalidJob, OutOfSpace
 
 PREVIEWS = "previews"
 MARKS = frozenset({PREVIEWS, "speech.wav", "extract.json", "listen.json", "windows"})
+
+UNUSABLE_ID = (
+    "choose another session id, of 1 to 128 letters, digits, dots, dashes and underscores "
+    "that neither starts with a dot nor ends in _translated or _bilingual"
+)
 
 
 def safe_id(job_id: str) -> str:
@@ -40,10 +46,7 @@ def safe_id(job_id: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", job_id) or job_id.endswith(
         ("_translated", "_bilingual")
     ):
-        raise InvalidJob(
-            "choose a session id of 1 to 128 letters, digits, dots, dashes and underscores "
-            "that neither starts with a dot nor ends in _translated or _bilingual"
-        )
+        raise InvalidJob(UNUSABLE_ID)
     return job_id
 
 
@@ -66,16 +69,19 @@ class Artifacts:
     report: Path
 
 
-def artifacts(root: Path, job_id: str) -> Artifacts:
-    """Names in the flat folder that all jobs share. Raises InvalidJob."""
-    stem = safe_id(job_id)
+def artifacts(root: Path, job_id: str, further: str = "") -> Artifacts:
+    """Names in the flat folder that all jobs share; those of a `further` target name its language. Raises InvalidJob.
+
+    What does not depend on the target has one name for all of them.
+    """
+    stem, language = safe_id(job_id), f".{further}" if further else ""
     return Artifacts(
-        output=root / f"{stem}_translated.mp4",
+        output=root / f"{stem}_translated{language}.mp4",
         early_preview=root / f"{stem}_early_preview.mp4",
         original_srt=root / f"{stem}_subtitles.srt",
-        translated_srt=root / f"{stem}_translated_subtitles.srt",
-        bilingual_srt=root / f"{stem}_bilingual_subtitles.srt",
-        report=root / f"{stem}_report.json",
+        translated_srt=root / f"{stem}_translated_subtitles{language}.srt",
+        bilingual_srt=root / f"{stem}_bilingual_subtitles{language}.srt",
+        report=root / f"{stem}_report{language}.json",
     )
 
 
@@ -91,8 +97,8 @@ def artifact_of(path: PurePath) -> tuple[str, bool]:
 @cache
 def _suffixes() -> list[str]:
     """How the names of artifacts end, longest first; subtitles are there as SRT and as WebVTT."""
-    files = artifacts(Path(), "-")
-    names = [getattr(files, field.name).name[1:] for field in dataclasses.fields(files)]
+    files = [artifacts(Path(), "-", further) for further in ("", *LANGUAGES)]
+    names = {getattr(one, field.name).name[1:] for one in files for field in dataclasses.fields(one)}
     return sorted({*names, *(name.replace(".srt", ".vtt") for name in names)}, key=len, reverse=True)
 
 

@@ -11,10 +11,13 @@ from pydantic import SecretStr
 from configs.app import AppSettings, JobSettings, Roots
 from models.errors import InvalidJob, JobNotFound, OutOfSpace, PathNotAllowed, StageFailed, WrongState
 from serve_app.doors import desk as module
+from serve_app.doors.access import Caller
 from serve_app.doors.desk import Desk, TooLarge
 from serve_app.jobs.job import Control, Progress, Quality, Request, Result
 from serve_app.jobs.store import Store
 from serve_app.jobs.workspace import artifacts
+
+ME = Caller()
 
 
 async def nothing(*_: object) -> Any:
@@ -54,11 +57,11 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
 def test_files_of_a_completed_job(office: Office) -> None:
     office.run("talk", "es", b"dub")
-    assert office.desk.artifact("talk", "translated.mp4").read_bytes() == b"dub"
-    assert office.desk.artifact_names("talk") == ["translated.mp4"]
+    assert office.desk.artifact(ME, "talk", "translated.mp4").read_bytes() == b"dub"
+    assert office.desk.artifact_names(ME, "talk") == ["translated.mp4"]
     for name in ("report.json", "talk_translated.mp4", "../jobs.sqlite"):
         with pytest.raises(JobNotFound):
-            office.desk.artifact("talk", name)
+            office.desk.artifact(ME, "talk", name)
 
 
 def test_a_dub_that_was_cancelled_does_not_answer_for_the_next(office: Office) -> None:
@@ -68,54 +71,54 @@ def test_a_dub_that_was_cancelled_does_not_answer_for_the_next(office: Office) -
     artifacts(office.roots.artifacts, "talk").output.write_bytes(b"spanish")
     office.store.control("talk", Control.CANCEL)
     with pytest.raises(WrongState):
-        office.desk.artifact("talk", "translated.mp4")
+        office.desk.artifact(ME, "talk", "translated.mp4")
     office.store.cancelled("talk", 1)
     with pytest.raises(WrongState):
-        office.desk.artifact("talk", "translated.mp4")
+        office.desk.artifact(ME, "talk", "translated.mp4")
     office.store.submit(Request("talk", "/x.mp4", "en", "fr"))
     with pytest.raises(WrongState):
-        office.desk.artifact("talk", "translated.mp4")
+        office.desk.artifact(ME, "talk", "translated.mp4")
     office.run("talk", "fr", b"french")
-    assert office.desk.artifact("talk", "translated.mp4").read_bytes() == b"french"
+    assert office.desk.artifact(ME, "talk", "translated.mp4").read_bytes() == b"french"
 
 
 def test_files_without_a_job(office: Office) -> None:
     artifacts(office.roots.artifacts, "stray").output.write_bytes(b"dub")
     with pytest.raises(JobNotFound):
-        office.desk.artifact("stray", "translated.mp4")
+        office.desk.artifact(ME, "stray", "translated.mp4")
 
 
 async def test_uploads_are_kept_whole_or_not_at_all(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = await office.desk.receive("a", "my talk.MP4", io.BytesIO(b"x" * 1000))
+    kept = await office.desk.receive(ME, "a", "my talk.MP4", io.BytesIO(b"x" * 1000))
     assert (kept.name, kept.stat().st_size) == ("a.MP4", 1000)
-    assert (await office.desk.receive("b", "x.m/p\0", io.BytesIO(b"x"))).name == "b"
+    assert (await office.desk.receive(ME, "b", "x.m/p\0", io.BytesIO(b"x"))).name == "b"
     monkeypatch.setattr(module, "CHUNK", 300)
     with pytest.raises(TooLarge, match="MiB"):
-        await office.desk.receive("c", "x.mp4", io.BytesIO(b"x" * 1001))
+        await office.desk.receive(ME, "c", "x.mp4", io.BytesIO(b"x" * 1001))
     with pytest.raises(InvalidJob):
-        await office.desk.receive("../c", "x.mp4", io.BytesIO(b"x"))
+        await office.desk.receive(ME, "../c", "x.mp4", io.BytesIO(b"x"))
     assert sorted(path.name for path in office.roots.uploads.iterdir()) == ["a.MP4", "b"]
 
 
 async def test_a_disk_that_takes_no_upload(office: Office) -> None:
     office.roots.uploads.rmdir()
     with pytest.raises(OutOfSpace):
-        await office.desk.receive("a", "x.mp4", io.BytesIO(b"x"))
+        await office.desk.receive(ME, "a", "x.mp4", io.BytesIO(b"x"))
 
 
-def test_readable_paths(office: Office) -> None:
+async def test_readable_paths(office: Office) -> None:
     video = office.roots.uploads / "x.mp4"
     with pytest.raises(InvalidJob, match="no file"):
-        office.desk.readable(str(video))
+        await office.desk.readable(ME, str(video))
     video.write_bytes(b"x")
-    assert office.desk.readable(str(video)) == video
+    assert await office.desk.readable(ME, str(video)) == video
     with pytest.raises(PathNotAllowed):
-        office.desk.readable("/etc/passwd")
+        await office.desk.readable(ME, "/etc/passwd")
 
 
 async def test_insights_begin_with_the_acceptance(office: Office) -> None:
-    await office.desk.take(Request("talk", "/x.mp4", "", "es"))
-    [insight] = await office.desk.insights("talk")
+    await office.desk.take(ME, Request("talk", "/x.mp4", "", "es"))
+    [insight] = await office.desk.insights(ME, "talk")
     assert (insight.id, insight.title) == ("talk-accepted", "Job accepted")
     assert "from detected language to es" in insight.description
 
@@ -131,4 +134,4 @@ async def test_a_language_that_takes_too_long(office: Office, monkeypatch: pytes
 
     office.desk._hears = hears
     with pytest.raises(StageFailed, match="within"):
-        await office.desk.detect(str(slow))
+        await office.desk.detect(ME, str(slow))

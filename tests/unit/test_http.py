@@ -10,11 +10,13 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from configs.app import AppSettings, JobSettings, Roots
+from serve_app.doors.access import Access
 from serve_app.doors.desk import Desk
 from serve_app.doors.http import FORM_BYTES, Ready, build_api, satisfiable
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.job import Control, Quality, Request, Result
 from serve_app.jobs.store import Store
+from serve_app.jobs.tenants import Tenants
 from serve_app.jobs.workspace import artifacts
 
 LIMIT = 1000
@@ -44,7 +46,8 @@ def roots(tmp_path: Path) -> Roots:
 
 def door(store: Store, roots: Roots, settings: AppSettings, ready: Ready) -> FastAPI:
     transcriber = Transcriber(settings, roots.work, *[nothing] * 5)
-    return build_api(Desk(store, settings, roots, nothing, nothing), ready, transcriber, settings)
+    access = Access(Tenants(store.database), settings.ingress.anonymous)
+    return build_api(Desk(store, settings, roots, nothing, nothing), access, ready, transcriber, settings)
 
 
 @pytest.fixture

@@ -19,11 +19,13 @@ from configs.pipeline import LANGUAGES
 from models.echo import EchoRecognizer, EchoTranslator, EchoVad
 from models.errors import ArtifactMissing, StageFailed, UnsupportedLanguage
 from models.segment import Clip, Segment, Span, Transcript, Word
+from serve_app.doors.access import Access
 from serve_app.doors.desk import Desk
 from serve_app.doors.http import FORM_BYTES, build_api
 from serve_app.doors.openai import NAMES, name_of, written
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.store import Store
+from serve_app.jobs.tenants import Tenants
 
 AUDIO_BYTES = 400_000
 URL = "/v1/audio/transcriptions"
@@ -83,7 +85,8 @@ async def http(tmp_path: Path, settings: AppSettings, engines: Engines) -> Async
 
     e = engines
     transcriber = Transcriber(settings, tmp_path, e.detect, e.recognize, e.hears, e.translate, e.pairs)
-    api = build_api(Desk(store, settings, roots, e.recognize, e.hears), ready, transcriber, settings)
+    access = Access(Tenants(store.database), anonymous=True)
+    api = build_api(Desk(store, settings, roots, e.recognize, e.hears), access, ready, transcriber, settings)
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:
         yield client

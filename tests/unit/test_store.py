@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, event, select
 
 from configs.app import JobSettings
-from models.errors import JobNotFound, NotAllowed, WrongState
+from models.errors import InvalidJob, JobNotFound, WrongState
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Progress, Quality, Request, Result, State
 from serve_app.jobs.ledger import landing
 from serve_app.jobs.store import LeaseLost, Store
@@ -136,7 +136,7 @@ def test_another_request_under_the_id_of_a_failed_job_starts_from_zero(store: St
 def test_the_id_of_another_tenant_is_refused(store: Store) -> None:
     store.submit(ask(tenant="one"))
     store.fail("a", claimed(store).fence, "no_speech", "nothing was said")
-    with pytest.raises(NotAllowed):
+    with pytest.raises(InvalidJob, match="choose another session id"):
         store.submit(ask(tenant="two"))
     assert store.job("a").request.tenant == "one"
     assert store.job("a").state is State.FAILED

@@ -1,0 +1,102 @@
+"""Who calls? Both doors ask here, before they read anything else of a call.
+
+A key comes as `authorization: Bearer …`, in the metadata of gRPC or the headers of HTTP. Without one the caller is the
+anonymous tenant where the settings allow it; a wrong key is refused even there, so that nobody works under another name
+than they think. OpenAI's clients insist on sending some key: an empty one, or the word `none`, counts as no key.
+
+A key that was found is believed for some seconds without asking the database again: so a revoked one works for that
+long, in the process that has just seen it.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from models.errors import DubError, NotAllowed
+from serve_app.jobs.job import ANONYMOUS
+from serve_app.jobs.tenants import Tenants, digest
+
+OPEN = frozenset({"/healthz", "/readyz", "/openapi.json"})
+"""Addresses that answer everybody; every other one needs a caller."""
+NO_KEY = ("", "none")
+BELIEVED_S = 5.0
+BELIEVED = 10_000
+"""Keys that are remembered at once."""
+
+Refuse = Callable[[Request, Exception], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever speaks to a door: all that they see and do is one tenant's."""
+
+    tenant: str = ANONYMOUS
+
+
+class Access:
+    """One per process. `clock` gives seconds from any beginning."""
+
+    def __init__(self, tenants: Tenants, anonymous: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tenants = tenants
+        self._anonymous = anonymous
+        self._clock = clock
+        self._believed: dict[str, tuple[Caller, float]] = {}
+
+    async def caller(self, metadata: Mapping[str, str]) -> Caller:
+        """Whose key is in `metadata`, names in small letters. Raises NotAllowed (unauthenticated)."""
+        scheme, _, key = metadata.get("authorization", "").strip().partition(" ")
+        key = key.strip()
+        if scheme.lower() not in ("", "bearer"):
+            raise NotAllowed("send the key as `authorization: Bearer …`", "unauthenticated")
+        if key in NO_KEY:
+            if self._anonymous:
+                return Caller()
+            raise NotAllowed("this service wants a key: send it as `authorization: Bearer …`", "unauthenticated")
+        return await self._owner(key)
+
+    async def _owner(self, key: str) -> Caller:
+        name, now = digest(key), self._clock()
+        caller, until = self._believed.get(name, (None, 0.0))
+        if caller is None or until < now:
+            self._believed.pop(name, None)
+            caller = Caller(await asyncio.to_thread(self._tenants.owner, key))
+            if len(self._believed) >= BELIEVED:
+                self._believed.clear()
+            self._believed[name] = caller, now + BELIEVED_S
+        return caller
+
+
+class Guard:
+    """Stands before the routes, so that one which is added later cannot forget to ask."""
+
+    def __init__(self, app: ASGIApp, access: Access, refuse: Refuse) -> None:
+        self._app = app
+        self._access = access
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN:
+            try:
+                caller = await self._access.caller(Headers(scope=scope))
+            except DubError as error:
+                answer = await self._refuse(Request(scope), error)
+                await answer(scope, receive, send)
+                return
+            scope.setdefault("state", {})["caller"] = caller
+        await self._app(scope, receive, send)
+
+
+def who(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+Who = Annotated[Caller, Depends(who)]
+"""The parameter by which a route learns who calls."""
