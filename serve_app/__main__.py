@@ -26,7 +26,7 @@ from rich.text import Text
 from configs.app import AppSettings, JobSettings, Roots
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
-from serve_app.jobs.job import Request
+from serve_app.jobs.job import Request, languages
 from serve_app.jobs.workspace import disk_space, safe_id
 from serve_app.media.ffmpeg import whole
 
@@ -42,10 +42,10 @@ errors = Console(stderr=True)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAX_STEM = 220
-"""Bytes; file systems take names of 255, and the longest ending of ours has 25."""
+"""Bytes; file systems take names of 255, and the longest ending of ours has 28."""
 
 Video = Annotated[Path, typer.Argument(help="the video", exists=True, dir_okay=False, resolve_path=True)]
-To = Annotated[str, typer.Option("--to", help="language of the dub: en hy ru es fr de it pt zh ja")]
+To = Annotated[str, typer.Option("--to", help="language of the dub: en hy ru es fr de it pt zh ja; or several: es,fr")]
 From = Annotated[str, typer.Option("--from", help="language of the video; left out: listen for it")]
 Voice = Annotated[str, typer.Option(help="male, female or neutral")]
 Transcript = Annotated[
@@ -140,13 +140,17 @@ def dub(
         from serve_app.screen import tables
 
         settings = settings_of(config_file(config))
-        request = Request(job_of(video), str(video), source, to, voice, subtitles, transcript=str(transcript or ""))
+        first, *also = languages(to)
+        told_by = str(transcript or "")
+        request = Request(job_of(video), str(video), source, first, voice, subtitles, transcript=told_by, also=(*also,))
         quiet = Console(quiet=True) if as_json else console
         result = asyncio.run(dub_file(request, settings, out.resolve(), quiet))
         result = renamed(result, request.job_id, video.stem)
         if not as_json:
-            console.print(*tables(Path(result["report"]), result["processing_s"]))
-            result = {"output": result["output"], "report": result["report"]}
+            made = {"": result, **result["further"]}
+            for one in made.values():
+                console.print(*tables(Path(one["report"]), one["processing_s"]))
+            result = {f"{name} {to}".strip(): one[name] for to, one in made.items() for name in ("output", "report")}
         show(result, as_json)
 
 
@@ -161,6 +165,11 @@ def renamed(result: dict[str, Any], job_id: str, stem: str) -> dict[str, Any]:
         return result
     files = list(Path(result["output"]).parent.glob(f"{job_id}_*"))
     moved = {str(path): str(path.replace(path.with_name(stem + path.name.removeprefix(job_id)))) for path in files}
+    further = {language: _moved(one, moved) for language, one in result["further"].items()}
+    return {**_moved(result, moved), "further": further}
+
+
+def _moved(result: dict[str, Any], moved: dict[str, str]) -> dict[str, Any]:
     return {name: moved.get(value, value) if isinstance(value, str) else value for name, value in result.items()}
 
 

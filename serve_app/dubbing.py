@@ -139,12 +139,10 @@ class Dubbing:
             )
             for complaint in tracks.unmet:
                 self.report.log("subtitle_generation", complaint, level="warning")
-            for cues, path in (
-                (tracks.original, self.drafts.original_srt),
-                (tracks.translated, self.drafts.translated_srt),
-                (tracks.bilingual, self.drafts.bilingual_srt),
-            ):
-                await asyncio.to_thread(write, cues, path)
+            if not self.drafts.original_srt.exists():  # the first target's is everybody's
+                await asyncio.to_thread(write, tracks.original, self.drafts.original_srt)
+            await asyncio.to_thread(write, tracks.translated, self.drafts.translated_srt)
+            await asyncio.to_thread(write, tracks.bilingual, self.drafts.bilingual_srt)
         self.report.finish("subtitle_generation")
         return self.drafts.translated_srt
 
@@ -168,7 +166,7 @@ class Dubbing:
     def conclude(self, segments: list[Segment], dubbed: list[Segment], mixed: Mixed) -> Result:
         """Measures what came out and writes the report."""
         quality = measure(dubbed, self.source, mixed, self.rooms)
-        tell(self.report, segments, dubbed, quality)
+        tell(self.report, segments, dubbed, quality, into=self.target if self.request.also else "")
         write_json(
             self.drafts.report,
             report_json(self.request, self.source, self.language, segments, mixed, quality, self.report),

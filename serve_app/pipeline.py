@@ -13,11 +13,11 @@ import asyncio
 import shutil
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from configs.app import AppSettings
-from configs.pipeline import PipelineSettings
+from configs.pipeline import STAGES, PipelineSettings
 from models.errors import InvalidJob, NoSpeech
 from models.segment import Span
 from serve_app.dubbing import Dubbing
@@ -36,6 +36,9 @@ from serve_app.stages.extract import extract
 from serve_app.stages.prepare import prepare
 from serve_app.stages.translate import Once
 from serve_app.steps import Steps
+
+EACH_TARGET = STAGES[STAGES.index("translation") :]
+"""What is done again for every language that a job is dubbed into."""
 
 
 async def nobody_else() -> None:
@@ -58,9 +61,8 @@ async def dub(
     """
     once = replace(models, translate=Once(models.translate))  # equal sentences of a job are translated once
     own = workspace.path(f"attempt-{uuid.uuid4().hex[:8]}", "out")
-    drafts = artifacts(own, request.job_id)
     try:
-        line = Line(request, once, settings, workspace, drafts, files, report)
+        line = Line(request, once, settings, workspace, own, files, report)
         result = await line.run()
         line.same_input()
         await confirm()
@@ -88,11 +90,11 @@ class Line:
     models: Models
     settings: AppSettings
     workspace: Workspace
-    drafts: Artifacts
+    drafts: Path
     files: Artifacts
     report: Report
     input: tuple[int, ...] = ()
-    dubbable: frozenset[str] = frozenset()
+    dubbable: dict[str, frozenset[str]] = field(default_factory=dict)
     segments_total: int = 0
     segments_done: int = 0
 
@@ -105,24 +107,27 @@ class Line:
         wav = await self.extract(source)
         heard = await self.listen(source, wav)
         cuts = await asyncio.to_thread(windows, heard.speech, source.duration, self.rooms.windows)
-        dubbing = self.dubbing(source, heard, len(cuts))
-        if not await self.through_windows(cuts, source, wav, heard, dubbing):
+        self.report.repeat(EACH_TARGET, len(self.request.targets))
+        dubbings = [self.dubbing(target, source, heard, len(cuts)) for target in self.request.targets]
+        if not await self.through_windows(cuts, source, wav, heard, dubbings):
             raise NoSpeech("nothing intelligible was said; choose another audio track or a larger speech model")
         self.same_input()
-        return await dubbing.finish()
+        result, *others = [await dubbing.finish() for dubbing in dubbings]
+        return replace(result, further=dict(zip(self.request.also, others, strict=True)))
 
-    def dubbing(self, source: Source, heard: Heard, of: int) -> Dubbing:
+    def dubbing(self, target: str, source: Source, heard: Heard, of: int) -> Dubbing:
+        further = target if target in self.request.also else ""
         return Dubbing(
-            self.request,
+            replace(self.request, target_lang=target),
             self.models,
             self.settings,
             self.workspace,
-            self.drafts,
-            self.files,
+            artifacts(self.drafts, self.request.job_id, further),
+            artifacts(self.files.output.parent, self.request.job_id, further),
             self.report,
             source,
             heard.spoken.language,
-            self.dubbable,
+            self.dubbable[target],
             Steps(self.workspace, self.report, of),
         )
 
@@ -130,7 +135,7 @@ class Line:
 
     async def prepare(self) -> Source:
         with room(self.report, "initialization"):
-            self.drafts.output.parent.mkdir(parents=True, exist_ok=True)
+            self.drafts.mkdir(parents=True, exist_ok=True)
             source = await prepare(
                 self.request,
                 self.rooms.prepare,
@@ -174,7 +179,9 @@ class Line:
             if heard is None:
                 heard = await self.hear(wav, cues)
                 await asyncio.to_thread(self.workspace.save, "listen", made_from, listen.to_json(heard))
-            self.dubbable = listen.dubbable(heard.spoken, self.request.target_lang, self.models.pairs, self.report)
+            for target in self.request.targets:
+                found = listen.dubbable(heard.spoken, target, self.models.pairs, self.report)
+                self.dubbable[target] = found
         return heard
 
     async def cues(self, source: Source) -> list[transcripts.Cue] | None:
@@ -200,7 +207,9 @@ class Line:
 
     # -- window by window ------------------------------------------------------------------------------------------
 
-    async def through_windows(self, cuts: list[Span], source: Source, wav: Path, heard: Heard, dubbing: Dubbing) -> int:
+    async def through_windows(
+        self, cuts: list[Span], source: Source, wav: Path, heard: Heard, dubbings: list[Dubbing]
+    ) -> int:
         """How many segments there are."""
         self.report.expect_speech(sum(span.duration for span in heard.speech))
         gate = asyncio.Semaphore(self.rooms.windows.at_once)
@@ -209,7 +218,7 @@ class Line:
 
         async def one(number: int, window: Span) -> int:
             async with gate:
-                return await self.window(number, window, wav, heard, key(whole_file, window), steps, dubbing)
+                return await self.window(number, window, wav, heard, key(whole_file, window), steps, dubbings)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -219,7 +228,7 @@ class Line:
         return sum(task.result() for task in tasks)
 
     async def window(
-        self, number: int, window: Span, wav: Path, heard: Heard, made_from: str, steps: Steps, dubbing: Dubbing
+        self, number: int, window: Span, wav: Path, heard: Heard, made_from: str, steps: Steps, dubbings: list[Dubbing]
     ) -> int:
         """Each key holds the one before: what changes upstream is redone downstream."""
         engines, rules = self.settings.engines, self.rooms.recognize
@@ -227,7 +236,8 @@ class Line:
         work = heard.segments(wav, window, self.models, self.settings, number * 1000 + 1, self.report)
         segments = await steps.take("transcription", f"windows/{number:04}/recognize", made_from, work)
         self.count(total=len(segments))
-        await dubbing.window(number, window, segments, made_from)
+        for dubbing in dubbings:
+            await dubbing.window(number, window, segments, made_from)
         self.count(done=len(segments))
         return len(segments)
 

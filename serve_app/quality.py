@@ -94,10 +94,13 @@ def row(segment: Segment) -> dict[str, Any]:
     return {**fields, "dub_end": end_of_dub(segment), "spoken_at_all": segment.speech is not None}
 
 
-def tell(report: Report, segments: Sequence[Segment], dubbed: Sequence[Segment], quality: Quality) -> None:
-    """The insight that every finished job has: what was measured on it."""
+def tell(
+    report: Report, segments: Sequence[Segment], dubbed: Sequence[Segment], quality: Quality, into: str = ""
+) -> None:
+    """The insight that every finished job has: what was measured on it. `into` names the language where it must."""
     spoken, flagged = sum(s.dub is not None for s in dubbed), sum(bool(s.flags) for s in dubbed)
     title = f"{spoken} of {len(dubbed)} segments dubbed" if dubbed else f"{len(segments)} segments subtitled"
+    title += f" ({into})" if into else ""
     if quality.lip_sync is None:
         finding = "The languages are the same, so the original sound stays."
     else:

@@ -8,7 +8,8 @@ shown is the earliest one that has not finished.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -46,6 +47,8 @@ class Report:
         self._began_at = clock()
         self._birth = self._began_at - self._base.elapsed_s
         self._speech_s = 0.0
+        self._times = dict.fromkeys(STAGES, 1)
+        self._passed: Counter[str] = Counter()
         self._lines = list(lines)
         self._insights = list(insights)
         self._taken = (len(self._lines), len(self._insights))
@@ -59,22 +62,31 @@ class Report:
             self._began.setdefault(stage, self._clock())
 
     def fraction(self, stage: str, value: float) -> None:
-        """`stage` has come so far, 0–1; a smaller value than before is ignored."""
+        """`stage` has come so far, 0–1, in this pass; what is less than before is ignored."""
         self.begin(stage)
         with self._lock:
-            self._fractions[stage] = max(self._fractions[stage], min(1.0, value))
+            come = (self._passed[stage] + value) / self._times[stage]
+            self._fractions[stage] = max(self._fractions[stage], min(1.0, come))
 
     def advance(self, stage: str, seconds: float) -> None:
         """`stage` has worked off so many more seconds of speech."""
         self.begin(stage)
         with self._lock:
             if self._speech_s > 0 and self._fractions[stage] < 0.99:
-                self._fractions[stage] = min(0.99, self._fractions[stage] + seconds / self._speech_s)
+                share = seconds / self._speech_s / self._times[stage]
+                self._fractions[stage] = min(0.99, self._fractions[stage] + share)
 
     def finish(self, stage: str) -> None:
         self.fraction(stage, 1.0)
         with self._lock:
-            self._ended.setdefault(stage, self._clock())
+            self._passed[stage] += 1
+            if self._passed[stage] >= self._times[stage]:
+                self._ended.setdefault(stage, self._clock())
+
+    def repeat(self, stages: Iterable[str], times: int) -> None:
+        """Each of `stages` is gone through so often, once for each target; the last pass finishes it."""
+        with self._lock:
+            self._times.update(dict.fromkeys(stages, times))
 
     def describe(self, **facts: Any) -> None:
         """Fields of `Progress` that rooms learn on the way: duration_s, hardware, segments_total, early_preview, …"""
@@ -93,7 +105,7 @@ class Report:
 
     def _eta(self, now: float) -> float:
         """Seconds to go: what the stages should still take, stretched by how long they took so far."""
-        work = {stage: SECONDS_PER_SECOND[stage] * self._base.duration_s for stage in STAGES}
+        work = {stage: self._times[stage] * SECONDS_PER_SECOND[stage] * self._base.duration_s for stage in STAGES}
         done = sum(work[stage] * self._fractions[stage] for stage in STAGES)
         total = sum(work.values())
         pace = (now - self._began_at) / done if done > 0.1 * total else 1.0

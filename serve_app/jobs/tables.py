@@ -186,7 +186,7 @@ def new_row(request: Request, now: float) -> dict[str, Any]:
     return {
         "id": request.job_id,
         "tenant": request.tenant,
-        "request": asdict(request),
+        "request": request_json(request),
         "state": State.WAITING,
         "control": Control.RUN,
         "progress": asdict(Progress()),
@@ -195,9 +195,14 @@ def new_row(request: Request, now: float) -> dict[str, Any]:
     }
 
 
+def request_json(request: Request) -> dict[str, Any]:
+    """As it comes back from the database: JSON knows no tuples."""
+    return {**asdict(request), "also": list(request.also)}
+
+
 def job_from(row: Mapping[Any, Any]) -> Job:
     return Job(
-        request=_known(Request, row["request"]),
+        request=_known(Request, {**row["request"], "also": tuple(row["request"].get("also", ()))}),
         state=row["state"],
         control=row["control"],
         fence=row["fence"],
@@ -208,6 +213,7 @@ def job_from(row: Mapping[Any, Any]) -> Job:
         result=_result_from(row["result"]),
         error_code=row["error_code"],
         error=row["error"],
+        edits=row["edits"] or {},
     )
 
 
@@ -224,7 +230,10 @@ def insight_from(row: Mapping[Any, Any]) -> Insight:
 
 
 def _result_from(data: Mapping[str, Any] | None) -> Result | None:
-    return _known(Result, {**data, "quality": _known(Quality, data["quality"])}) if data else None
+    if not data:
+        return None
+    further = {language: _result_from(one) for language, one in data.get("further", {}).items()}
+    return _known(Result, {**data, "quality": _known(Quality, data["quality"]), "further": further})
 
 
 def _known(noun: type[T], data: Mapping[Any, Any]) -> T:

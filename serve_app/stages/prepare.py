@@ -40,10 +40,11 @@ async def prepare(
     Raises UnreadableMedia, UnsupportedLanguage or OutOfSpace; else describes duration and hardware in the report.
     """
     report.begin(STAGE)
-    check_languages(request.source_lang, request.target_lang, models_hears, pairs)
+    for target in request.targets:
+        check_languages(request.source_lang, target, models_hears, pairs)
     known = "" if request.source_lang in DETECT else request.source_lang
     source = await asyncio.to_thread(probe, request.path, settings, known)
-    check_disk(work, source, settings)
+    check_disk(work, source, settings, len(request.targets))
     hardware = await asyncio.to_thread(hardware_here)
     report.describe(duration_s=source.duration, hardware=hardware)
     _explain(source, request, report)
@@ -72,8 +73,9 @@ def _leads(pairs: Collection[tuple[str, str]], source: str, target: str) -> bool
     return True
 
 
-def check_disk(work: Path, source: Source, settings: PrepareSettings) -> None:
+def check_disk(work: Path, source: Source, settings: PrepareSettings, targets: int = 1) -> None:
     need = max(settings.disk_factor * source.size, source.duration * WORK_BYTES_PER_S) + settings.min_free_bytes
+    need += (targets - 1) * max(source.size, source.duration * WORK_BYTES_PER_S)  # a video and clips for each
     free = shutil.disk_usage(work).free
     if free < need:
         raise OutOfSpace(
@@ -115,5 +117,5 @@ def _explain(source: Source, request: Request, report: Report) -> None:
     if source.audio_tracks > 1:
         told = f"language {source.audio_language}" if source.audio_language else "no language given"
         report.log(STAGE, f"Selected audio track {source.audio_number} of {source.audio_tracks} ({told})")
-    if request.source_lang == request.target_lang:
+    if request.source_lang in request.targets:
         report.log(STAGE, "Source and target language are the same: using the original sound, with subtitles")
