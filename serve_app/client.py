@@ -1,8 +1,13 @@
 """A small synchronous gRPC client: what the command line, the tests and the load bench speak through.
 
 It sends no metadata, exactly as the API that calls this service in production.
+
+A stream that breaks in the middle of a job is taken up again: the job goes on without its listeners, and whoever asks
+for it by its id attaches to it. Before that it is asked whether it has ended meanwhile, since to ask for a failed or
+cancelled job means to start it again.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -10,8 +15,22 @@ from typing import Self
 import grpc
 
 from models.errors import DubError
+from serve_app.doors.wire import UNDER_WAY
 from serve_app.proto import translation_pb2 as pb
 from serve_app.proto.translation_pb2_grpc import TranslationServiceStub
+
+RETRY_S = 0.5
+"""Between two attempts to take up a stream again."""
+
+AWAY = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.NOT_FOUND,  # Serve's word while no application is deployed yet
+)
+"""What a call meets while the service, or the part of it that would answer, is being started again."""
 
 
 class CallFailed(DubError):
@@ -29,11 +48,13 @@ class Client:
     """Use as a context manager. Every method raises CallFailed."""
 
     url: str = "localhost:50051"
+    patience_s: float = 60.0  # how long a stream that broke is taken up again before it is given up
     _channel: grpc.Channel | None = None
 
     def __enter__(self) -> Self:
         # a proxy in the environment is for the web, not for a service that is addressed by host and port
-        self._channel = grpc.insecure_channel(self.url, options=[("grpc.enable_http_proxy", 0)])
+        options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 2000)]
+        self._channel = grpc.insecure_channel(self.url, options=options)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,10 +86,29 @@ class Client:
             voice_gender=gender,
             transcript_path=transcript,
         )
-        try:
-            yield from self.stub.TranslateVideo(request)
-        except grpc.RpcError as error:
-            raise failed(error, self.url) from None
+        status, heard = "", 0.0
+        while True:
+            try:
+                for snapshot in self.stub.TranslateVideo(request):
+                    status, heard = snapshot.status, time.monotonic()
+                    yield snapshot
+                return
+            except grpc.RpcError as error:
+                if status != "processing" or not self._goes_on(session_id, until=heard + self.patience_s):
+                    raise failed(error, self.url) from None
+
+    def _goes_on(self, session_id: str, until: float) -> bool:
+        """Whether there is a job under way to come back to, once somebody answers; False when nobody does in time."""
+        while time.monotonic() < until:
+            time.sleep(RETRY_S)
+            try:
+                self.stub.GetTranslationResult(pb.ResultRequest(session_id=session_id), timeout=RETRY_S * 10)
+            except grpc.RpcError as error:
+                if error.code() in AWAY:
+                    continue
+                return error.details() == UNDER_WAY
+            return True
+        return False
 
     def result(self, session_id: str) -> pb.TranslationResult:
         try:

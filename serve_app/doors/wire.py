@@ -198,6 +198,9 @@ def log_entry(job_id: str, line: LogLine) -> pb.LogEntry:
 
 # -- results ----------------------------------------------------------------------------------------------------------
 
+UNDER_WAY = "the job is not finished yet"
+"""By this sentence a client whose stream broke knows that there is something to come back to."""
+
 
 def result(job: Job) -> pb.TranslationResult:
     """The result of a completed job. Raises WrongState, with the reason, for any other."""
@@ -223,7 +226,7 @@ def unfinished(job: Job) -> str:
         return f"the job failed: {job.error}"
     if job.state is State.CANCELLED:
         return "the job was cancelled"
-    return "the job is not finished yet"
+    return UNDER_WAY
 
 
 def quality(out: Result) -> pb.QualityMetrics | None:

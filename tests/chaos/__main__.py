@@ -1,0 +1,265 @@
+"""Kills the service while it works, again and again, and counts what was lost and what was done twice.
+
+    make chaos                                   # 20 jobs, a kill every 2 s, everything started again three times
+    python -m tests.chaos --jobs 4 --kills 3     # the short one that `make test` runs
+
+The films are dubbed once in this process, undisturbed. Then the real service is started, with the same engines made
+slow, and given them all at once; while it works a part of it, chosen by chance, is killed every few seconds, and later
+everything at the same moment, after which it is started again as whoever supervises it would. When every job has ended,
+its files must equal those of the undisturbed dub, and no engine may have been asked for what it had answered before.
+
+It ends with a table and one line of JSON. The exit code is 0 if nothing was lost, nothing differs, and nothing was done
+twice. Where it may, it runs in a network namespace of its own, since Ray's processes listen on every interface.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from configs.app import AppSettings
+from models.errors import DubError
+from serve_app.jobs.job import Request
+from serve_app.jobs.report import Report
+from serve_app.jobs.workspace import Workspace, artifacts
+from serve_app.local import models
+from serve_app.pipeline import dub
+from tests.chaos import journal
+from tests.chaos.application import PARTS, Application, send
+from tests.chaos.films import film, fingerprint
+
+ENGINES = "tests.chaos.engines"
+ARGS: dict[str, Any] = {
+    "engines": {
+        "vad": {"engine": f"{ENGINES}:Vad"},
+        "asr": {"engine": f"{ENGINES}:Recognizer"},
+        "translation": {"engine": f"{ENGINES}:Translator"},
+        "tts": {"engines": [f"{ENGINES}:Tts"]},
+    },
+    "pipeline": {"mux": {"x264_preset": "ultrafast"}, "windows": {"min_s": 3, "max_s": 6}},
+    "jobs": {"lease_s": 4.0},
+}
+SETTINGS = AppSettings.model_validate(ARGS)
+PATIENCE_S = 240.0
+DIES_BY_ITSELF_S = 30.0
+
+
+@dataclass
+class Outcome:
+    submitted: int
+    finished: int = 0
+    different: int = 0
+    kills: Counter[str] = field(default_factory=Counter)
+    kill_times: list[float] = field(default_factory=list)
+    restarts: int = 0
+    hung: int = 0
+    calls: int = 0
+    repeated_calls: int = 0
+    excused_calls: int = 0
+    seconds: float = 0.0
+    errors: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def good(self) -> bool:
+        return self.finished == self.submitted and not (self.different or self.repeated_calls or self.hung)
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "submitted": self.submitted,
+            "finished": self.finished,
+            "different": self.different,
+            "kills": sum(self.kills.values()),
+            "restarts": self.restarts,
+            "hung": self.hung,
+            "calls": self.calls,
+            "repeated_calls": self.repeated_calls,
+            "excused_calls": self.excused_calls,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+async def undisturbed(films: dict[str, Path], folder: Path) -> tuple[dict[str, str], set[journal.Work]]:
+    """The fingerprint of each film's dub, and what the engines were asked for all of them."""
+    os.environ.update(CHAOS_JOURNAL=str(folder / "undisturbed.jsonl"), CHAOS_DELAY_S="0")
+    (folder / "out").mkdir(parents=True)
+    engines = models(SETTINGS.engines)
+    found = {}
+    for job_id, path in films.items():
+        files = artifacts(folder / "out", job_id)
+        workspace = Workspace(folder / "work", job_id)
+        await dub(Request(job_id, str(path), "", "es"), engines, SETTINGS, workspace, files, Report(job_id))
+        found[job_id] = fingerprint(files)
+    return found, journal.done(journal.read(folder / "undisturbed.jsonl"))
+
+
+class Listener(threading.Thread):
+    """A client that sends one film and follows it to its end, through the streams' breaks."""
+
+    def __init__(self, application: Application, job_id: str, path: Path) -> None:
+        super().__init__(name=job_id, daemon=True)
+        self._application, self._job_id, self._path = application, job_id, path
+        self.error = ""
+        self.accepted = threading.Event()
+
+    def run(self) -> None:
+        try:
+            with replace(self._application.client(), patience_s=PATIENCE_S) as client:
+                for _ in client.translate(self._job_id, str(self._path), "es"):
+                    self.accepted.set()
+                client.result(self._job_id)
+        except DubError as error:
+            self.error = str(error) or error.code
+        finally:
+            self.accepted.set()
+
+
+class Chaos:
+    """One run: `plan` is what happens, a role to kill or "restart", one every `every_s` seconds."""
+
+    def __init__(self, application: Application, listeners: list[Listener], every_s: float, seed: int) -> None:
+        self._application = application
+        self._listeners = listeners
+        self._every_s = every_s
+        self._chance = random.Random(seed)
+        self.outcome = Outcome(len(listeners))
+
+    def run(self, kills: int, ends: list[str]) -> None:
+        """`kills` of parts, with the `ends` of everything spread evenly among them."""
+        steps = ["part"] * kills
+        for number, end in enumerate(ends, 1):
+            steps.insert(round(len(steps) * number / (len(ends) + 1)), end)
+        for step in steps:
+            time.sleep(self._every_s)
+            if not any(listener.is_alive() for listener in self._listeners):
+                return
+            self._part() if step == "part" else self._end(step)
+
+    def _part(self) -> None:
+        there = [process for role in PARTS for process in self._application.of_role(role)]
+        roles = sorted({role for role in PARTS if self._application.of_role(role)})
+        if not there:
+            return
+        role = self._chance.choice(roles)
+        for process in self._application.of_role(role)[:1]:
+            self._killed(role, send(process, 9))
+
+    def _end(self, what: str) -> None:
+        """Everything, or the process of Ray that everything hangs on; the service must then end by itself."""
+        if what == "all":
+            self._killed("everything", True)
+            self._application.kill_all()
+        else:
+            for process in self._application.of_role(what)[:1]:
+                self._killed(what, send(process, 9))
+            self.outcome.hung += not self._application.ended_within(DIES_BY_ITSELF_S)
+            self._application.kill_all()
+        print(f"  started again in {self._application.start():.1f} s", flush=True)
+        self.outcome.restarts += 1
+
+    def _killed(self, role: str, there: bool) -> None:
+        if there:
+            self.outcome.kills[role] += 1
+            self.outcome.kill_times.append(time.time())
+            alive = sum(listener.is_alive() for listener in self._listeners)
+            print(f"  killed {role}; {alive} jobs to go", flush=True)
+
+
+def measure(chaos: Chaos, application: Application, expected: dict[str, str], work: set[journal.Work]) -> None:
+    outcome = chaos.outcome
+    for job_id, fingerprint_ in expected.items():
+        try:
+            same = fingerprint(artifacts(application.roots["ARTIFACTS_DIR"], job_id)) == fingerprint_
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        outcome.finished += 1
+        outcome.different += not same
+    calls = journal.read(application.journal)
+    vain, excused = journal.repeated(calls, outcome.kill_times, work)
+    outcome.calls, outcome.repeated_calls, outcome.excused_calls = len(calls), len(vain), len(excused)
+    for call in vain[:10]:
+        print(f"  again: {call.work}, first answered at {call.ended}, kills {outcome.kill_times}")
+
+
+def chaos(options: argparse.Namespace, folder: Path) -> Outcome:
+    (folder / "films").mkdir()
+    names = [f"chaos-{number:02}" for number in range(options.jobs)]
+    films = {name: film(folder / "films" / f"{name}.mp4", n, options.seconds) for n, name in enumerate(names)}
+    print(f"dubbing {len(films)} films of {options.seconds:g} s undisturbed", flush=True)
+    expected, work = asyncio.run(undisturbed(films, folder / "undisturbed"))
+    application = Application(folder / "service", ARGS, {"CHAOS_DELAY_S": str(options.delay)})
+    with application.gone_afterwards():
+        print(f"service ready in {application.start():.1f} s", flush=True)
+        began = time.monotonic()
+        listeners = [Listener(application, name, application.take(path)) for name, path in films.items()]
+        for listener in listeners:
+            listener.start()
+        for listener in listeners:
+            listener.accepted.wait(60)
+        run = Chaos(application, listeners, options.every, options.seed)
+        run.run(options.kills, options.ends.split(",") if options.ends else [])
+        deadline = time.monotonic() + options.limit
+        for listener in listeners:
+            listener.join(max(0.0, deadline - time.monotonic()))
+            if listener.is_alive():
+                listener.error = "it has not ended in time"
+        run.outcome.seconds = time.monotonic() - began
+        run.outcome.errors = {listener.name: listener.error for listener in listeners if listener.error}
+        measure(run, application, expected, work)
+    return run.outcome
+
+
+def table(outcome: Outcome) -> None:
+    rows = {**outcome.row(), **{f"kills of {role}": count for role, count in sorted(outcome.kills.items())}}
+    for name, value in rows.items():
+        print(f"{name:<24}{value:>10}")
+    for job_id, error in outcome.errors.items():
+        print(f"{job_id}: {error}")
+
+
+def alone(arguments: list[str]) -> None:
+    """Begins again in a network namespace of its own where that is allowed."""
+    space = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    try:
+        allowed = subprocess.run([*space, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        allowed = False
+    os.environ["CHAOS_ALONE"] = "1"
+    if allowed:
+        os.execvp(space[0], [*space, sys.executable, "-m", "tests.chaos", *arguments])
+
+
+def options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos")
+    parser.add_argument("--jobs", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each film")
+    parser.add_argument("--delay", type=float, default=0.3, help="seconds that each call of an engine takes")
+    parser.add_argument("--every", type=float, default=2.0, help="seconds between kills")
+    parser.add_argument("--kills", type=int, default=60, help="of parts, at most; there are none once all jobs ended")
+    parser.add_argument("--ends", default="raylet,gcs,all", help="what is killed that takes everything with it")
+    parser.add_argument("--limit", type=float, default=300.0, help="seconds that jobs may take after the last kill")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    if "CHAOS_ALONE" not in os.environ:
+        alone(sys.argv[1:])
+    with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
+        outcome = chaos(options(sys.argv[1:]), Path(folder))
+    table(outcome)
+    print(json.dumps(outcome.row()))
+    return 0 if outcome.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

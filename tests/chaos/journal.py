@@ -1,0 +1,65 @@
+"""What the engines were asked, read from their journal, and what of it they were asked in vain.
+
+An answer is safe once its asker has written it down, which takes a moment and happens in another process. So a call
+that is made again is excused when something was killed while the first was under way or within `GRACE_S` after its
+answer was given: nobody can have kept that one. Every other repetition is work that was finished and done twice.
+"""
+
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+GRACE_S = 0.5
+
+Work = tuple[str, str]
+"""A verb, and a hash of what was asked."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """Unix seconds; `ended` is None for a call whose process was killed before it answered."""
+
+    work: Work
+    began: float
+    ended: float | None
+
+
+def read(path: Path) -> list[Call]:
+    """The calls of a journal in the order in which they began; a line that a kill has torn is passed over."""
+    calls: list[Call] = []
+    open_calls: dict[tuple[Work, int], float] = {}
+    for line in path.read_bytes().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        work, pid = (row["verb"], row["asked"]), row["pid"]
+        if row["phase"] == "began":
+            open_calls[work, pid] = row["at"]
+        else:
+            calls.append(Call(work, open_calls.pop((work, pid)), row["at"]))
+    calls += [Call(work, began, None) for (work, _), began in open_calls.items()]
+    return sorted(calls, key=lambda call: call.began)
+
+
+def done(calls: Iterable[Call]) -> set[Work]:
+    return {call.work for call in calls if call.ended is not None}
+
+
+def repeated(calls: Sequence[Call], kills: Sequence[float], work: set[Work]) -> tuple[list[Call], list[Call]]:
+    """Calls for `work` that had been answered before: those without an excuse, and those with one."""
+    answered: defaultdict[Work, list[Call]] = defaultdict(list)
+    for call in calls:
+        if call.ended is not None and call.work in work:
+            answered[call.work].append(call)
+    again = [(first, call) for one in answered.values() for first, call in itertools.pairwise(one)]
+    vain = [call for first, call in again if not _cut_off(first, kills)]
+    return vain, [call for first, call in again if _cut_off(first, kills)]
+
+
+def _cut_off(call: Call, kills: Sequence[float]) -> bool:
+    assert call.ended is not None
+    return any(call.began <= at <= call.ended + GRACE_S for at in kills)
