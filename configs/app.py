@@ -7,7 +7,7 @@ roots come from the environment (`Roots`). There is no third place.
 import os
 from pathlib import Path
 
-from pydantic import Field, PositiveFloat, SecretStr
+from pydantic import Field, SecretStr
 
 from configs.base import Settings
 from configs.engines import EngineSettings
@@ -21,9 +21,7 @@ class JobSettings(Settings):
     heartbeat_s: float = Field(1.5, gt=0, description="a stream says something at least this often; the wire allows 2")
     retry_s: float = Field(5.0, ge=0, description="wait before a job is tried again, times the attempt's number")
     attempts: int = Field(3, ge=1, description="claims of one job that ended with a dead worker before it is given up")
-    tenant_weights: dict[str, PositiveFloat] = Field(
-        default_factory=dict, description="share of the machine among tenants; one that is not named weighs 1"
-    )
+    max_queued: int = Field(10_000, ge=1, description="jobs of all tenants that may wait; more are refused for now")
     share_window_s: float = Field(
         3600.0, ge=0, description="runs of so long ago still count when it is decided who is next"
     )
@@ -38,6 +36,9 @@ class CleanupSettings(Settings):
     every_s: float = Field(600.0, gt=0)
     workspaces_s: float | None = Field(
         3 * DAY_S, ge=0, description="checkpoints after a job failed or was cancelled; submitted later, it begins anew"
+    )
+    redub_s: float | None = Field(
+        DAY_S, ge=0, description="the same after a job completed; dubbed again later, its film is heard again"
     )
     previews_s: float | None = Field(3 * DAY_S, ge=0, description="after the job has ended")
     uploads_s: float | None = Field(

@@ -1,21 +1,26 @@
 """Who is next, and the lease on it: steps inside the transaction of a claim.
 
 A claim looks at one job of each tenant that waits, its first, and at the few whose lease has run out; so it costs the
-same with ten waiting jobs as with ten thousand, and grows with the tenants that wait. On PostgreSQL several claims run
-at once: each skips the rows that another has locked, and takes that tenant's next one.
+same with ten waiting jobs as with ten thousand, and grows with the tenants that wait and with the runs of late. Most of
+its time is Python's, so its statements are built once and filled in with what they are about.
+
+On PostgreSQL several claims run at once: each skips the rows that another has locked, and takes that tenant's next one.
+Where a tenant may run only so many jobs, two claims must not both take the last of them: they hold its row, and whoever
+comes second leaves the tenant out, which at worst costs a tick of waiting.
 """
 
 from functools import cache
+from math import inf
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, insert, or_, select, update
+from sqlalchemy import BindParameter, Connection, Select, and_, bindparam, func, insert, or_, select, update
 
 from configs.app import JobSettings
 from models.errors import StageFailed
 from serve_app.jobs.job import Control, Job, State
-from serve_app.jobs.ledger import Row, close_attempt, counts, end, landing, later, lost
+from serve_app.jobs.ledger import Row, close_attempt, end, landing, later, lost
 from serve_app.jobs.schedule import Candidate, fairest
-from serve_app.jobs.tables import attempts, job_from, jobs
+from serve_app.jobs.tables import attempts, job_from, jobs, tenants
 
 OLDEST = ""
 """In place of a candidate's id: whichever job of its tenant comes first and is not locked."""
@@ -23,11 +28,40 @@ OLDEST = ""
 TURN = (jobs.c.turn, jobs.c.created_at, jobs.c.id)
 """The order among the waiting jobs of one tenant."""
 
+NOW: BindParameter[Any] = bindparam("now")
+TENANT: BindParameter[Any] = bindparam("tenant")
+JOB: BindParameter[Any] = bindparam("job")
+
+_hopeless = or_(jobs.c.control != Control.RUN, jobs.c.attempts >= bindparam("tries"))
+UNSETTLED = select(jobs).where(lost(NOW), _hopeless).with_for_update(skip_locked=True)
+
+DROPPED = and_(lost(NOW), jobs.c.control == Control.RUN)
+DROPPED_JOBS = select(jobs.c.id, jobs.c.tenant, jobs.c.created_at).where(DROPPED)
+DROPPED_JOB = select(jobs).where(jobs.c.id == JOB, DROPPED).with_for_update(skip_locked=True)
+FIRST_JOB = (
+    select(jobs)
+    .where(jobs.c.state == State.WAITING, jobs.c.tenant == TENANT)
+    .order_by(*TURN)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+
+_under_way = and_(jobs.c.state == State.RUNNING, jobs.c.lease_until > NOW)
+RUNNING = select(jobs.c.tenant, func.count()).where(_under_way).group_by(jobs.c.tenant)
+_of_late = attempts.c.began > bindparam("since")
+RECENT = select(attempts.c.tenant, func.count()).where(_of_late).group_by(attempts.c.tenant)
+
+RULES = select(tenants.c.name, tenants.c.weight, tenants.c.running)
+HELD = select(tenants.c.running).where(tenants.c.name == TENANT).with_for_update(skip_locked=True)
+RUNNING_OF = select(func.count()).where(_under_way, jobs.c.tenant == TENANT)
+
+LEASE = update(jobs).where(jobs.c.id == JOB)
+BEGIN = insert(attempts)
+
 
 def settle(connection: Connection, settings: JobSettings, now: float) -> None:
     """Ends the jobs that lost their Driver and must not get another: paused, cancelled, or tried often enough."""
-    query = select(jobs).where(lost(now), or_(jobs.c.control != Control.RUN, jobs.c.attempts >= settings.attempts))
-    for row in connection.execute(query.with_for_update(skip_locked=True)).mappings().all():
+    for row in connection.execute(UNSETTLED, {"now": now, "tries": settings.attempts}).mappings().all():
         if row["control"] is not Control.RUN:
             end(connection, row, landing(State.WAITING, row["control"]), now, "lost")
             continue
@@ -39,26 +73,47 @@ def settle(connection: Connection, settings: JobSettings, now: float) -> None:
 
 def fairest_job(connection: Connection, settings: JobSettings, now: float) -> Row | None:
     """The row of the job whose turn it is, locked; None when nothing waits that others have not locked."""
-    under_way = and_(jobs.c.state == State.RUNNING, jobs.c.lease_until > now)
+    running = _counted(connection, RUNNING, now=now)
+    recent = _counted(connection, RECENT, since=now - settings.share_window_s)
+    rules = {row.name: row for row in connection.execute(RULES)}
+    limits = {name: row.running for name, row in rules.items() if row.running is not None}
     order = fairest(
-        candidates(connection, now),
-        counts(connection, under_way, jobs),
-        counts(connection, attempts.c.began > now - settings.share_window_s, jobs.join(attempts)),
-        settings.tenant_weights,
+        (one for one in candidates(connection, now) if running.get(one.tenant, 0) < limits.get(one.tenant, inf)),
+        running,
+        recent,
+        {name: row.weight for name, row in rules.items()},
     )
     for candidate in order:
         # another claimant may have locked or taken it since it was listed
-        query = _job_of(candidate, now).with_for_update(skip_locked=True)
-        row = connection.execute(query).mappings().first()
-        if row is not None:
-            return row
+        if candidate.tenant not in limits or _has_room(connection, candidate.tenant, now):
+            row = _locked(connection, candidate, now)
+            if row is not None:
+                return row
     return None
 
 
 def candidates(connection: Connection, now: float) -> list[Candidate]:
-    dropped = select(jobs.c.id, jobs.c.tenant, jobs.c.created_at).where(lost(now), jobs.c.control == Control.RUN)
     oldest = [Candidate(OLDEST, *row) for row in connection.execute(_oldest_of_each())]
-    return oldest + [Candidate(*row) for row in connection.execute(dropped)]
+    return oldest + [Candidate(*row) for row in connection.execute(DROPPED_JOBS, {"now": now})]
+
+
+def _counted(connection: Connection, query: Select[Any], **about: float) -> dict[str, int]:
+    return {row.tenant: row[1] for row in connection.execute(query, about)}
+
+
+def _has_room(connection: Connection, tenant: str, now: float) -> bool:
+    """Whether a tenant may run one more; until the transaction ends, nobody else can come to the same answer."""
+    held = connection.execute(HELD, {"tenant": tenant}).first()
+    if held is None:
+        return False
+    asked = {"tenant": tenant, "now": now}
+    return held.running is None or connection.execute(RUNNING_OF, asked).scalar_one() < held.running
+
+
+def _locked(connection: Connection, candidate: Candidate, now: float) -> Row | None:
+    if candidate.job_id == OLDEST:
+        return connection.execute(FIRST_JOB, {"tenant": candidate.tenant}).mappings().first()
+    return connection.execute(DROPPED_JOB, {"job": candidate.job_id, "now": now}).mappings().first()
 
 
 @cache
@@ -84,13 +139,8 @@ def take(connection: Connection, row: Row, owner: str, settings: JobSettings, no
         "updated_at": later(row, now),
     }
     close_attempt(connection, row, now, "lost")
-    connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(values))
-    connection.execute(insert(attempts).values(job_id=row["id"], fence=fence, owner=owner, began=now))
+    connection.execute(LEASE, {"job": row["id"], **values})
+    connection.execute(
+        BEGIN, {"job_id": row["id"], "fence": fence, "owner": owner, "began": now, "tenant": row["tenant"]}
+    )
     return job_from({**row, **values})
-
-
-def _job_of(candidate: Candidate, now: float) -> Select[Any]:
-    if candidate.job_id != OLDEST:
-        return select(jobs).where(jobs.c.id == candidate.job_id, lost(now), jobs.c.control == Control.RUN)
-    waiting = select(jobs).where(jobs.c.state == State.WAITING, jobs.c.tenant == candidate.tenant)
-    return waiting.order_by(*TURN).limit(1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, insert, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, and_, insert, or_, select, update
 
 from models.errors import JobNotFound
 from serve_app.jobs.job import Control, Insight, LogLine, Progress, Request, State
@@ -35,7 +35,7 @@ def landing(outcome: State, control: Control) -> State:
     return outcome
 
 
-def lost(now: float) -> ColumnElement[bool]:
+def lost(now: float | BindParameter[Any]) -> ColumnElement[bool]:
     """Jobs whose lease has run out."""
     return and_(jobs.c.state == State.RUNNING, jobs.c.lease_until <= now)
 
@@ -48,11 +48,6 @@ def due(now: float) -> ColumnElement[bool]:
 def later(row: Row, now: float) -> float:
     """`updated_at` always grows, even when the clock is set back: readers tell by it whether a job has changed."""
     return max(now, float(row["updated_at"]) + 1e-6)
-
-
-def counts(connection: Connection, which: ColumnElement[bool], source: FromClause) -> dict[str, int]:
-    query = select(jobs.c.tenant, func.count()).select_from(source).where(which).group_by(jobs.c.tenant)
-    return {row.tenant: row[1] for row in connection.execute(query)}
 
 
 def locked(connection: Connection, job_id: str) -> Row:
@@ -72,6 +67,7 @@ def revive(connection: Connection, row: Row, request: Request, now: float) -> Ro
         "progress": row["progress"] if row["request"] == asked else asdict(Progress()),
         "error_code": "",
         "error": "",
+        "edits": row["edits"] if row["request"] == asked else None,
         "updated_at": later(row, now),
         "finished_at": None,
     }

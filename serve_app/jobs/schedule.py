@@ -5,7 +5,7 @@ else is ever running at that moment, so a tie goes to the tenant that was served
 newcomer never waits behind somebody's whole backlog. What is left is age.
 
 It counts jobs, not minutes: a tenant with long videos gets more machine than one with short ones. The order is computed
-over all waiting jobs at every claim, which is nothing for thousands of them and would be too slow for millions.
+over the candidates of every claim: one of each tenant that waits.
 """
 
 from collections.abc import Iterable, Mapping

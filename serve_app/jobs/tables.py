@@ -28,6 +28,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Progress, Quality, Request, Result, State
@@ -86,6 +87,7 @@ jobs = Table(
     Index("jobs_by_state", "state", "lease_until"),
     Index("jobs_by_turn", "state", "tenant", "turn", "created_at", "id"),
     Index("jobs_by_tenant", "tenant", "created_at"),
+    Index("jobs_by_size", "tenant", "stored_bytes"),
 )
 
 logs = Table(
@@ -121,9 +123,11 @@ attempts = Table(
     Column("job_id", ForeignKey("jobs.id"), primary_key=True),
     Column("fence", Integer, primary_key=True, autoincrement=False),
     Column("owner", Name(255), nullable=False),
-    Column("began", Double, nullable=False, index=True),
+    Column("began", Double, nullable=False),
     Column("ended", Double),
     Column("outcome", Name(16), nullable=False, default=""),
+    Column("tenant", Name(255), nullable=False, default="", server_default=text("''")),
+    Index("attempts_by_began", "began", "tenant"),
 )
 
 tenants = Table(

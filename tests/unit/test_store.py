@@ -16,6 +16,7 @@ from serve_app.jobs.job import Control, Insight, Job, LogLine, Progress, Quality
 from serve_app.jobs.ledger import landing
 from serve_app.jobs.store import LeaseLost, Store
 from serve_app.jobs.tables import attempts
+from serve_app.jobs.tenants import Tenant, Tenants
 
 RESULT = Result("/o.mp4", "/a.srt", "/b.srt", "/r.json", 12.5, 10, 20, 3.0, Quality(lip_sync=99.0, condensed=2))
 
@@ -294,7 +295,8 @@ def test_a_newcomer_does_not_wait_behind_a_backlog_even_with_one_driver(store: S
 
 
 def test_running_jobs_count_against_their_tenant_and_weights_for_it(opened: Callable[..., Store], clock: Clock) -> None:
-    store = opened(JobSettings(tenant_weights={"gold": 3.0}))
+    store = opened()
+    Tenants(store.database).add(Tenant("gold", weight=3.0))
     for number in range(8):
         store.submit(ask(f"plain-{number}", tenant="plain"))
         store.submit(ask(f"gold-{number}", tenant="gold"))

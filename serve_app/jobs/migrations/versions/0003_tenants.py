@@ -9,6 +9,7 @@ down_revision = "0002"
 
 def upgrade() -> None:
     _add_columns()
+    _name_tenants_of_attempts()
     _add_tenants()
     _add_usage()
     _add_deliveries()
@@ -21,6 +22,14 @@ def _add_columns() -> None:
     op.add_column("jobs", sa.Column("edits", sa.JSON))
     op.drop_index("jobs_by_turn", "jobs")
     op.create_index("jobs_by_turn", "jobs", ["state", "tenant", "turn", "created_at", "id"])
+    op.create_index("jobs_by_size", "jobs", ["tenant", "stored_bytes"])
+
+
+def _name_tenants_of_attempts() -> None:
+    op.add_column("attempts", sa.Column("tenant", sa.String(255), nullable=False, server_default=sa.text("''")))
+    op.execute("UPDATE attempts SET tenant = (SELECT tenant FROM jobs WHERE jobs.id = attempts.job_id)")
+    op.drop_index("ix_attempts_began", "attempts")
+    op.create_index("attempts_by_began", "attempts", ["began", "tenant"])
 
 
 def _add_tenants() -> None:
