@@ -1,5 +1,7 @@
 """The mix: the original, ducked out under speech, with the dub on top; a stream, so that memory stays flat for hours.
 
+Where the original is gone its room stays: noise of the same colour takes its place (`roomtone`).
+
 It is numpy and no filter graph, because a graph with a branch for each of a thousand sentences takes ffmpeg minutes and
 gigabytes. The sound is stereo float at half its level: dub and original may touch full scale, and a FLAC file would
 clip there. A mono clip is laid on both channels 3 dB lower, which keeps its loudness.
@@ -19,6 +21,7 @@ from models.segment import Audio, Segment, Span
 from serve_app.media import audio, ffmpeg
 from serve_app.media.ffmpeg import Samples
 from serve_app.media.probe import Source, sound
+from serve_app.media.roomtone import RoomTone
 
 HEADROOM = 0.5  # what the mix is multiplied with
 CHANNELS = 2
@@ -50,6 +53,7 @@ class Mixer:
 
     def __init__(self, segments: Iterable[Segment], rate: int, fade_s: float) -> None:
         self._rate = rate
+        self._room = RoomTone(rate, CHANNELS)
         spoken = sorted((s for s in segments if s.text or s.dub), key=lambda s: s.start)
         self._gain = envelope([span for s in spoken for span in _spans(s)], fade_s)
         self._waiting = sorted((s for s in spoken if s.dub), key=_place, reverse=True)
@@ -59,7 +63,11 @@ class Mixer:
         """`original` (samples, 2), whose first sample is number `at` of the video, with the dub."""
         end = at + len(original)
         times = np.arange(at, end) / self._rate
-        out = original * np.interp(times, *self._gain).astype(np.float32)[:, None]
+        gain = np.interp(times, *self._gain).astype(np.float32)[:, None]
+        self._room.hear(original)
+        out = original * gain
+        if gain.min() < 1:
+            out += self._room.make(len(original)) * np.sqrt(1 - gain**2)
         self._load(end)
         for start, clip in self._playing:
             low, high = max(at, start), min(end, start + len(clip))

@@ -58,6 +58,17 @@ def test_a_segment_without_a_voice_is_silent(tmp_path: Path) -> None:
     assert out[0, 0] == 0.25
 
 
+def test_the_room_stays_where_its_sound_is_taken_out() -> None:
+    hiss = np.random.default_rng(5).normal(0, 0.002, (4 * RATE, 2)).astype(np.float32)
+    mixer = Mixer([Segment(1, 1.0, 3.0, "a")], RATE, 0.1)
+    out = np.concatenate([mixer.mix(hiss[at : at + RATE], at) for at in range(0, 4 * RATE, RATE)]) / HEADROOM
+    under, kept = out[RATE : 3 * RATE], out[round(3.1 * RATE) :]
+    assert kept == pytest.approx(hiss[round(3.1 * RATE) :])
+    assert under.std() == pytest.approx(kept.std(), rel=0.35)
+    alike = np.corrcoef(under[:, 0], hiss[RATE : 3 * RATE, 0])[0, 1]
+    assert abs(alike) < 0.02  # it is made anew: nothing of what was there
+
+
 def test_no_segments_change_nothing() -> None:
     assert np.all(render(Mixer([], RATE, 0.1), 2.0, original=0.5) == 0.25)
 
