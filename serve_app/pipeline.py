@@ -27,6 +27,7 @@ from serve_app.hearing import listen, transcripts
 from serve_app.hearing.listen import Heard
 from serve_app.hearing.windows import windows
 from serve_app.jobs.job import Request, Result
+from serve_app.jobs.memory import Memory
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Artifacts, Workspace, artifacts, disk_space, key
 from serve_app.media.ffmpeg import whole
@@ -59,7 +60,9 @@ async def dub(
     Whatever an attempt makes for others lies in a folder of its own until `confirm` has returned, so that two attempts
     that are alive at the same time, one without knowing that it lost its lease, cannot mix their files.
     """
-    once = replace(models, translate=Once(models.translate))  # equal sentences of a job are translated once
+    said = await asyncio.to_thread(Memory, workspace.path("said.jsonl"))
+    engine = key(settings.engines.translation.what())
+    once = replace(models, translate=Once(models.translate, said, engine))  # equal sentences of a job: translated once
     own = workspace.path(f"attempt-{uuid.uuid4().hex[:8]}", "out")
     try:
         line = Line(request, once, settings, workspace, own, files, report)

@@ -6,6 +6,8 @@ terms held fast, then in smaller clauses; the version with the fewest failures w
 of the segment and a warning in the report. Retries are rare, so they wait for the first verdict instead of running
 beside it.
 
+An answer is kept at once, so a run that ends in the middle of a window goes on at the next sentence.
+
 Sentences are translated without their neighbours: pronouns and formality can differ from one to the next.
 """
 
@@ -14,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 from configs.pipeline import TranslateSettings
 from models.segment import Alternative, Segment, Sentence
@@ -22,7 +25,9 @@ from models.translation.kept import Glossary
 from models.translation.parts import WAYS, Part
 from models.translation.quality import flags, speech_seconds
 from models.translation.sentences import PROTECTED, join
+from serve_app.jobs.memory import Memory
 from serve_app.jobs.report import Report
+from serve_app.jobs.workspace import key
 
 STAGE = "translation"
 Engine = Callable[[Sentence], Awaitable[Sentence]]
@@ -42,18 +47,43 @@ REASONS = {
 
 
 class Once:
-    """An engine that translates each text once and remembers. Wrapped around a job's engine, it is the job's cache."""
+    """An engine that translates each text once and remembers. Wrapped around a job's engine, it is the job's cache.
 
-    def __init__(self, engine: Engine) -> None:
+    With a `memory` it remembers for the attempts to come as well, those that begin after this process has died;
+    `made_from` stands for the engine's settings.
+    """
+
+    def __init__(self, engine: Engine, memory: Memory | None = None, made_from: str = "") -> None:
         self._engine = engine
+        self._memory = memory
+        self._made_from = made_from
         self._locks: defaultdict[Sentence, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._known: dict[Sentence, Sentence] = {}
 
     async def __call__(self, sentence: Sentence) -> Sentence:
         async with self._locks[sentence]:
             if sentence not in self._known:
-                self._known[sentence] = await self._engine(sentence)
+                self._known[sentence] = await self._kept(sentence)
             return self._known[sentence]
+
+    async def _kept(self, sentence: Sentence) -> Sentence:
+        if self._memory is None:
+            return await self._engine(sentence)
+        asked = key(self._made_from, sentence)
+        known = _said(sentence, self._memory.get(asked))
+        if known is None:
+            known = await self._engine(sentence)
+            await asyncio.to_thread(self._memory.keep, asked, [known.candidates, known.scores])
+        return known
+
+
+def _said(sentence: Sentence, kept: Any) -> Sentence | None:
+    """`sentence` with the candidates and scores that were kept; None when another version wrote them."""
+    try:
+        candidates, scores = kept
+        return replace(sentence, candidates=tuple(candidates), scores=tuple(scores)) if candidates else None
+    except (TypeError, ValueError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,9 @@ from configs.pipeline import TranslateSettings
 from models.errors import StageFailed
 from models.segment import Segment, Sentence, segments_from_json, to_json
 from models.translation.quality import speech_seconds
+from serve_app.jobs.memory import Memory
 from serve_app.jobs.report import Report
+from serve_app.jobs.workspace import key
 from serve_app.stages.translate import Engine as Ask
 from serve_app.stages.translate import Once, translate
 
@@ -85,6 +88,24 @@ async def test_equal_sentences_are_translated_once_in_the_whole_job() -> None:
     await run(segments("Yes.", "Yes. No.", "Yes."), once)
     await run(segments("No."), once)
     assert sorted(engine.asked) == ["No.", "Yes."]
+
+
+async def test_another_process_remembers_what_was_said_with_the_same_settings(tmp_path: Path) -> None:
+    engine = Engine({"Yes.": "Sí.", "No.": "No."})
+    await run(segments("Yes."), Once(engine, Memory(tmp_path / "said"), "a"))
+    done = await run(segments("Yes. No."), Once(engine, Memory(tmp_path / "said"), "a"))
+    assert (done[0].translation, engine.asked) == ("Sí. No.", ["Yes.", "No."])
+    await run(segments("Yes."), Once(engine, Memory(tmp_path / "said"), "b"))
+    assert engine.asked == ["Yes.", "No.", "Yes."]
+
+
+@pytest.mark.parametrize("left", [7, [], [[], []], ["a"], [None, None]])
+async def test_what_another_version_kept_is_asked_again(tmp_path: Path, left: object) -> None:
+    engine = Engine({"Yes.": "Sí."})
+    memory = Memory(tmp_path / "said")
+    memory.keep(key("a", Sentence("Yes.", "en", "es")), left)
+    assert (await run(segments("Yes."), Once(engine, memory, "a")))[0].translation == "Sí."
+    assert engine.asked == ["Yes."]
 
 
 async def test_a_failure_is_not_remembered() -> None:
