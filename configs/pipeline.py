@@ -55,7 +55,13 @@ class WindowSettings(Settings):
 
 
 class RecognizeSettings(Settings):
-    max_clip_s: float = Field(29.0, gt=1, le=30)
+    clip_s: float = Field(
+        20.0,
+        gt=1,
+        le=30,
+        description="speech is packed into clips of up to this length: shorter ones decode side by side",
+    )
+    max_clip_s: float = Field(29.0, gt=1, le=30, description="speech without a pause stays whole up to this length")
     min_segment_s: float = Field(1.0, gt=0)
     max_segment_s: float = Field(12.0, gt=1)
     max_pause_s: float = Field(1.0, gt=0, description="a pause this long always ends a segment")

@@ -116,7 +116,7 @@ async def listened(
     wav: Path, speech: list[Span], ears: Ears, settings: RecognizeSettings, report: Report
 ) -> tuple[Spoken, Hear]:
     """The language, and a recogniser that has heard a short recording already and does not hear it again."""
-    spans = clips(speech, Span(0.0, speech[-1].end), settings.max_clip_s)
+    spans = clips(speech, Span(0.0, speech[-1].end), settings.clip_s, settings.max_clip_s)
     if len(spans) > 1:
         return await identify(wav, speech, "", ears.recognize, ears.hears, settings, report), ears.recognize
     whole = await asyncio.to_thread(read, wav, spans[0])

@@ -73,14 +73,15 @@ def _middle(span: Span) -> float:
     return (span.start + span.end) / 2
 
 
-def clips(speech: list[Span], window: Span, max_clip_s: float) -> list[Span]:
-    """The speech inside `window` as clips of at most `max_clip_s` seconds, cut at silences, ascending.
+def clips(speech: list[Span], window: Span, clip_s: float, max_clip_s: float | None = None) -> list[Span]:
+    """The speech inside `window` as clips, cut at silences, ascending.
 
-    Neighbours are joined while they fit; a longer span is cut evenly. A clip begins and ends with speech.
+    Neighbours are joined up to `clip_s`. Speech without a pause that is longer stays whole up to `max_clip_s` (the same
+    if it is None), and what is longer still is cut evenly. A clip begins and ends with speech.
     """
     made: list[Span] = []
-    for run in _runs(_inside(speech, window, max_clip_s)):
-        made += _packed(run, max_clip_s)
+    for run in _runs(_inside(speech, window, max_clip_s or clip_s)):
+        made += _packed(run, clip_s)
     return made
 
 
@@ -106,12 +107,12 @@ def _runs(spans: Iterator[Span]) -> list[list[Span]]:
     return runs
 
 
-def _packed(run: list[Span], max_clip_s: float) -> list[Span]:
+def _packed(run: list[Span], clip_s: float) -> list[Span]:
     """The run as few clips; each ends at the longest gap in the second half of what fits."""
     packed = []
-    while run[-1].end - run[0].start > max_clip_s:
-        fits = [at for at in range(1, len(run)) if run[at - 1].end - run[0].start <= max_clip_s]
-        late = [at for at in fits if run[at - 1].end - run[0].start >= max_clip_s / 2] or fits[-1:]
+    while len(run) > 1 and run[-1].end - run[0].start > clip_s:
+        fits = [at for at in range(1, len(run)) if run[at - 1].end - run[0].start <= clip_s] or [1]
+        late = [at for at in fits if run[at - 1].end - run[0].start >= clip_s / 2] or fits[-1:]
         cut = max(late, key=lambda at: (run[at].start - run[at - 1].end, at))
         packed.append(Span(run[0].start, run[cut - 1].end))
         run = run[cut:]

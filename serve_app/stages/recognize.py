@@ -83,7 +83,7 @@ def _segments(words: list[Word], part: Part, cast: Cast, settings: RecognizeSett
 async def _words(
     wav: Path, part: Part, speech: list[Span], recognizer: Hear, settings: RecognizeSettings, report: Report
 ) -> list[Word]:
-    spans = clips(speech, Span(part.start, part.end), settings.max_clip_s)
+    spans = clips(speech, Span(part.start, part.end), settings.clip_s, settings.max_clip_s)
     heard = await together([_heard(wav, span, part.language, recognizer, report) for span in spans])
     words: list[Word] = []
     for span, transcript in zip(spans, heard, strict=True):

@@ -84,6 +84,12 @@ def test_a_span_that_is_too_long_is_cut_evenly():
     assert clips([Span(0, 60)], Span(0, 100), 29.0) == [Span(0, 20), Span(20, 40), Span(40, 60)]
 
 
+def test_speech_without_a_pause_stays_whole_where_a_clip_may_be_longer_than_it_should():
+    speech = [Span(0, 25), Span(25.5, 32), Span(32.5, 42), Span(42.5, 60)]
+    assert clips(speech, Span(0, 60), 20.0, 29.0) == [Span(0, 25), Span(25.5, 42), Span(42.5, 60)]
+    assert clips([Span(0, 32)], Span(0, 60), 20.0, 29.0) == [Span(0, 16), Span(16, 32)]
+
+
 @given(speeches(longest=70.0), st.floats(0, 100), st.floats(1, 100))
 def test_clips_hold_all_speech_of_the_window_and_fit(case, start, length):
     speech, _ = case
