@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
+import psutil
 import ray
 import yaml
 from ray import serve
@@ -38,13 +39,19 @@ OBJECT_STORE_BYTES = 256 * 1024**2
 """Clips of sound are all that travels: 30 s are 2 MB."""
 
 POLL_S = 0.25
+WATCH_S = 1.0
+
+HEART = ("raylet", "gcs_server")
+"""The scheduler of this machine and the control store."""
+
 FAILED = (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY)
 
 
 def serve_until_stopped(config: Path, say: Callable[[str], None], verbose: bool = False) -> None:
     """Starts Ray, deploys `config`, and returns after SIGINT or SIGTERM, when everything is down again.
 
-    Raises ArtifactMissing with the reason when the application does not come up, StageFailed when a port is taken.
+    Raises ArtifactMissing with the reason when the application does not come up, StageFailed when a port is taken or
+    when Ray itself died: whoever supervises this process starts it again, and the jobs go on from their checkpoints.
     """
     schema = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
     check_ports(schema)
@@ -58,14 +65,44 @@ def serve_until_stopped(config: Path, say: Callable[[str], None], verbose: bool 
         deploy(schema, stopped, say)
         if not stopped.is_set():
             say(f"ready: gRPC on port {schema.grpc_options.port}, HTTP on port {schema.http_options.port}")
-        stopped.wait()
+        watch(stopped)
         say("shutting down")
     finally:
         shut_down(verbose)
 
 
+def watch(stopped: threading.Event) -> None:
+    """Returns when it is told to stop. Raises StageFailed when a process dies without which there is no Ray.
+
+    Ray would wait a minute for its control store to come back, and forever for its scheduler, with doors that are open
+    and nobody behind them.
+    """
+    while not stopped.wait(WATCH_S):
+        if not heart_beats():
+            raise StageFailed("serve", "Ray has died; start the service again, its jobs go on where they stood")
+
+
+def heart_beats() -> bool:
+    beating = set()
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                beating.add(child.name())
+    return beating >= set(HEART)
+
+
+def end_at_once() -> None:
+    """Kills what is left of Ray, which to be asked nicely would have to be whole."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
 def shut_down(verbose: bool) -> None:
     """Ray prints the end of its own actors as errors; nobody but its developers wants to read that."""
+    if not heart_beats():
+        end_at_once()
+        return
     with nullcontext() if verbose else redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         serve.shutdown()
         ray.shutdown()
