@@ -32,6 +32,7 @@ from typing import TypeVar
 from configs.app import CleanupSettings, Roots
 from serve_app.jobs import trash
 from serve_app.jobs.job import State
+from serve_app.jobs.quotas import recount
 from serve_app.jobs.store import Store
 from serve_app.jobs.trash import Trash
 from serve_app.jobs.workspace import PREVIEWS, artifact_of, is_safe_id, is_workspace
@@ -79,6 +80,7 @@ class Cleanup:
                 logger.exception("one of the shared folders could not be cleaned up")
         removed = +removed
         if removed:
+            recount(self._store.database, self._roots.artifacts)
             kinds = ", ".join(f"{many} {kind}" for kind, many in sorted(removed.items()) if kind != "bytes")
             # a warning, since Ray shows no less of a library's log, and what was deleted should be known
             logger.warning("cleaned up %s: %.1f MB freed", kinds, removed["bytes"] / 1e6)
@@ -116,7 +118,7 @@ class Cleanup:
         if ending is None:
             return [PurePath(name)] if is_workspace(found) and self._abandoned(folder) else []
         age = self._since(ending)
-        rest = self._settings.grace_s if ending[0] is State.COMPLETED else kept(self._settings.workspaces_s)
+        rest = kept(self._settings.redub_s if ending[0] is State.COMPLETED else self._settings.workspaces_s)
         going = [part for part in found if age > (kept(self._settings.previews_s) if part == PREVIEWS else rest)]
         return [PurePath(name)] if len(going) == len(found) and age > rest else [PurePath(name, part) for part in going]
 

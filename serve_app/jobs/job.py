@@ -39,6 +39,7 @@ class Request:
 
     `transcript` is the path of an SRT or VTT file with what is said; empty: listen for it. `also` are further targets:
     the film is heard once for all of them. `webhook` is the address that is told how the job has ended; empty: nobody.
+    `priority`, -100 to 100, orders the waiting jobs of one tenant: higher goes first.
     """
 
     job_id: str
@@ -51,6 +52,7 @@ class Request:
     transcript: str = ""
     also: tuple[str, ...] = ()
     webhook: str = ""
+    priority: int = 0
 
     @property
     def targets(self) -> tuple[str, ...]:

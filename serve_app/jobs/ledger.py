@@ -57,17 +57,20 @@ def locked(connection: Connection, job_id: str) -> Row:
     return row
 
 
-def revive(connection: Connection, row: Row, request: Request, now: float) -> Row:
+def revive(connection: Connection, row: Row, request: Request, now: float, stored_bytes: int) -> Row:
     asked = request_json(request)
+    same = {**row["request"], "priority": request.priority} == asked
     values = {
         "request": asked,
         "state": State.WAITING,
         "control": Control.RUN,
         "attempts": 0,
-        "progress": row["progress"] if row["request"] == asked else asdict(Progress()),
+        "progress": row["progress"] if same else asdict(Progress()),
         "error_code": "",
         "error": "",
-        "edits": row["edits"] if row["request"] == asked else None,
+        "edits": row["edits"] if same else None,
+        "turn": -request.priority,
+        "stored_bytes": stored_bytes,
         "updated_at": later(row, now),
         "finished_at": None,
     }
@@ -79,6 +82,7 @@ def record(connection: Connection, row: Row, progress: Standing, lines: Lines, f
     values: dict[str, Any] = {"lines": row["lines"] + len(lines)}
     if progress is not None:
         values["progress"] = asdict(progress)
+        values["video_s"] = progress.duration_s or row["video_s"]
     connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(values))
     if lines:
         numbered = enumerate(lines, row["lines"] + 1)

@@ -18,13 +18,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from configs.app import JobSettings
-from models.errors import InvalidJob, JobNotFound, WrongState
+from models.errors import JobNotFound, WrongState
 from serve_app.jobs.claim import fairest_job, settle, take
 from serve_app.jobs.database import Database
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, Result, State
@@ -40,10 +40,10 @@ from serve_app.jobs.ledger import (
     later,
     locked,
     record,
-    revive,
 )
-from serve_app.jobs.tables import insight_from, insights, job_from, jobs, line_from, logs, new_row
-from serve_app.jobs.workspace import UNUSABLE_ID
+from serve_app.jobs.quotas import admit, weigh
+from serve_app.jobs.submission import submit
+from serve_app.jobs.tables import insight_from, insights, job_from, jobs, line_from, logs, tenants
 
 _OVER = {
     State.COMPLETED: "this job has completed; submit the video under another id to run it again",
@@ -78,23 +78,21 @@ class Store:
 
     # -- what callers ask ------------------------------------------------------------------------------------------
 
-    def submit(self, request: Request) -> Job:
+    def submit(self, request: Request, stored_bytes: int = 0) -> Job:
         """The job of this id: new, attached to while it lives or after it completed, or sent back to the queue.
 
-        A failed or cancelled job goes back with the new request; its checkpoints decide what is done again. Raises
-        InvalidJob when the id is another tenant's, in the words of one that nobody can use.
+        A failed or cancelled job goes back with the new request; its checkpoints decide what is done again.
+        `stored_bytes` is the size of its input. Raises InvalidJob when the id is another tenant's, in the words of one
+        that nobody can use, and NotAllowed (resource_exhausted) beyond a limit.
         """
-        now = self._clock()
         with self._database.write() as connection:
-            # both dialects know this clause, each under a name of its own
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-            connection.execute(dialect.insert(jobs).values(new_row(request, now)).on_conflict_do_nothing())
-            row = locked(connection, request.job_id)
-            if row["tenant"] != request.tenant:
-                raise InvalidJob(UNUSABLE_ID)
-            if row["state"] in (State.FAILED, State.CANCELLED):
-                row = revive(connection, row, request, now)
-            return job_from(row)
+            limit = self._settings.max_queued
+            return job_from(submit(connection, request, limit, self._clock(), stored_bytes))
+
+    def admit(self, tenant: str, incoming: int) -> None:
+        """Raises NotAllowed (resource_exhausted) when a new job with `incoming` bytes would be refused now."""
+        with self._database.read() as connection:
+            admit(connection, tenant, self._settings.max_queued, self._clock(), incoming)
 
     def job(self, job_id: str) -> Job:
         """Raises JobNotFound."""
@@ -172,11 +170,15 @@ class Store:
     def unfinished(self) -> int:
         """How many jobs a Driver has or needs: the number of tokens that should be out.
 
-        One that is being cancelled counts too: should its Driver die now, it takes a claim to lay the job to rest.
+        Of a tenant that may run only so many at a time, no more than that. One that is being cancelled counts too:
+        should its Driver die now, it takes a claim to lay the job to rest.
         """
-        wanted = select(func.count()).where(jobs.c.state.in_((State.WAITING, State.RUNNING)))
+        live = select(jobs.c.tenant, func.count()).where(jobs.c.state.in_((State.WAITING, State.RUNNING)))
+        limited = select(tenants.c.name, tenants.c.running).where(tenants.c.running.is_not(None))
         with self._database.read() as connection:
-            return connection.execute(wanted).scalar_one()
+            limits = {row.name: row.running for row in connection.execute(limited)}
+            wanted = connection.execute(live.group_by(jobs.c.tenant)).all()
+        return sum(min(row[1], limits.get(row.tenant, row[1])) for row in wanted)
 
     def counts(self) -> dict[str, int]:
         """Jobs by state, with a zero for every state that has none."""
@@ -226,7 +228,9 @@ class Store:
         So do `fail`, `cancelled`, `paused` and `release`: what the job's owner asked last decides (see `landing`).
         """
         done = replace(progress, percent=100.0) if progress else None
-        return self._finish(job_id, fence, State.COMPLETED, done, lines, insights, result=asdict(result))
+        size = weigh(self.job(job_id).request, Path(result.output).parent)
+        facts: dict[str, Any] = {"result": asdict(result), "stored_bytes": size}
+        return self._finish(job_id, fence, State.COMPLETED, done, lines, insights, **facts)
 
     def fail(
         self,

@@ -185,7 +185,7 @@ deliveries = Table(
 )
 
 
-def new_row(request: Request, now: float) -> dict[str, Any]:
+def new_row(request: Request, now: float, stored_bytes: int = 0) -> dict[str, Any]:
     """Columns of a job that nobody has worked on yet; the rest are defaults."""
     return {
         "id": request.job_id,
@@ -196,6 +196,8 @@ def new_row(request: Request, now: float) -> dict[str, Any]:
         "progress": asdict(Progress()),
         "created_at": now,
         "updated_at": now,
+        "turn": -request.priority,
+        "stored_bytes": stored_bytes,
     }
 
 

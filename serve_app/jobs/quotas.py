@@ -1,0 +1,108 @@
+"""What a tenant may still ask for: limits on what waits, on what lies on the disk, and on a day's minutes of video.
+
+They are checked in the transaction that accepts a job, while the tenant's row is held, so that many submissions at once
+cannot pass together what one of them would have used up. A job's length is known only after its video has been looked
+into, so the day's minutes count what has been looked into: the limit is passed by what waits at that moment, and the
+limit on waiting jobs bounds it. The limit on all jobs of the service is not held that tightly: a few may slip past.
+
+How many run at a time is no matter of accepting: the claim sees to it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from sqlalchemy import Connection, func, select, update
+
+from models.errors import NotAllowed
+from serve_app.jobs.database import Database
+from serve_app.jobs.job import Request, State
+from serve_app.jobs.tables import job_from, jobs, tenants
+from serve_app.jobs.tenants import Tenant
+from serve_app.jobs.workspace import artifacts
+
+DAY_S = 24 * 3600.0
+BUSY_S = 30.0
+"""After so long another try makes sense where nobody can say when there will be room."""
+FULL_S = 3600.0
+"""The same where somebody has to make room."""
+
+
+def admit(connection: Connection, tenant: str, max_queued: int, now: float, incoming: int = 0) -> None:
+    """Raises NotAllowed (resource_exhausted) when a new job with `incoming` bytes would pass a limit."""
+    if _waiting(connection, max_queued) >= max_queued:
+        raise exhausted("so many jobs wait that no more are taken; try again later", BUSY_S)
+    row = connection.execute(select(tenants).where(tenants.c.name == tenant).with_for_update()).mappings().first()
+    limits = Tenant(**row) if row is not None else Tenant(tenant)
+    if limits.queued is not None and _queued(connection, tenant) >= limits.queued:
+        raise exhausted(f"{limits.queued} jobs of yours wait already; try again when one of them has ended", BUSY_S)
+    if limits.stored_bytes is not None and _stored(connection, tenant) + incoming > limits.stored_bytes:
+        limit = limits.stored_bytes / 1024**2
+        raise exhausted(f"your files would take more than the {limit:g} MiB that you may store", FULL_S)
+    if limits.video_minutes_a_day is not None:
+        wait = _until_fresh(connection, tenant, limits.video_minutes_a_day * 60, now)
+        if wait:
+            raise exhausted(f"you have used up your {limits.video_minutes_a_day:g} minutes of video a day", wait)
+
+
+def exhausted(message: str, retry_after: float) -> NotAllowed:
+    return NotAllowed(message, "resource_exhausted", retry_after)
+
+
+def _waiting(connection: Connection, enough: int) -> int:
+    found = select(jobs.c.id).where(jobs.c.state == State.WAITING).limit(enough).subquery()
+    return connection.execute(select(func.count()).select_from(found)).scalar_one()
+
+
+def _queued(connection: Connection, tenant: str) -> int:
+    held = jobs.c.state.in_((State.WAITING, State.PAUSED))
+    return connection.execute(select(func.count()).where(held, jobs.c.tenant == tenant)).scalar_one()
+
+
+def _stored(connection: Connection, tenant: str) -> int:
+    query = select(func.sum(jobs.c.stored_bytes)).where(jobs.c.tenant == tenant, jobs.c.stored_bytes > 0)
+    return int(connection.execute(query).scalar_one() or 0)
+
+
+def _until_fresh(connection: Connection, tenant: str, limit_s: float, now: float) -> float:
+    """Seconds until a tenant has used less than `limit_s` seconds of video within a day; 0 if that is so now."""
+    query = select(jobs.c.created_at, jobs.c.video_s).where(jobs.c.tenant == tenant, jobs.c.created_at > now - DAY_S)
+    rows = connection.execute(query.order_by(jobs.c.created_at)).all()
+    used = sum(row.video_s for row in rows)
+    if used < limit_s:
+        return 0.0
+    for row in rows:
+        used -= row.video_s
+        if used < limit_s:
+            return max(1.0, float(row.created_at) + DAY_S - now)
+    return DAY_S  # of nothing, there is never some left
+
+
+def weigh(request: Request, folder: Path) -> int:
+    """Bytes of what a job was given and what it has left in the `folder` of artifacts, as far as that is there."""
+    made = [
+        path for further in ("", *request.also) for path in asdict(artifacts(folder, request.job_id, further)).values()
+    ]
+    given = (Path(path) for path in (request.path, request.transcript) if path)
+    return sum(sizes({*given, *made}))
+
+
+def recount(database: Database, folder: Path) -> None:
+    """Weighs the files of all jobs that have ended, as far as they had any; `folder` is that of the artifacts."""
+    kept = select(jobs).where(jobs.c.stored_bytes > 0, jobs.c.finished_at.is_not(None))
+    with database.read() as connection:
+        rows = connection.execute(kept).mappings().all()
+    now = {row["id"]: weigh(job_from(row).request, folder) for row in rows}
+    with database.write() as connection:
+        for row in rows:
+            if now[row["id"]] != row["stored_bytes"]:
+                same = jobs.c.id == row["id"], jobs.c.updated_at == row["updated_at"]  # it may have come back meanwhile
+                connection.execute(update(jobs).where(*same).values(stored_bytes=now[row["id"]]))
+
+
+def sizes(paths: Iterable[Path]) -> Iterable[int]:
+    for path in paths:
+        try:
+            yield path.stat().st_size
+        except (OSError, ValueError):  # it has gone, or its name could never be one
+            continue
