@@ -98,7 +98,8 @@ class Segment:
     """One sentence on its way through the rooms. Each room returns `replace(segment, …)`.
 
     Every optional field has one writer: recognize writes text, words, confidence, language, speaker and gender;
-    translate writes translation, score, alternatives, condensed and flags; speak writes speech, spoken and voice; sync
+    translate writes translation, score, alternatives, condensed and flags; the owner's edits write edited and
+    wanted_voice, and replace text and translation; speak writes speech, spoken and voice; sync
     writes place, tempo and dub.
     `start` and `end` are never edited after birth.
     """
@@ -117,6 +118,8 @@ class Segment:
     alternatives: tuple[Alternative, ...] = ()  # other translations, best first, without the chosen one
     condensed: bool = False  # a shorter candidate was chosen to fit the slot
     flags: tuple[str, ...] = ()  # quality checks that the final translation still fails
+    edited: tuple[str, ...] = ()  # what its owner changed: text, translation, voice, skip
+    wanted_voice: str | None = None  # male, female or neutral, as its owner chose
     speech: str | None = None  # path of the spoken clip (WAV); None: no engine could speak it
     spoken: float | None = None  # duration of that clip in seconds
     voice: str | None = None  # "engine:voice" that spoke
@@ -181,4 +184,5 @@ def _tuples(row: dict[str, Any]) -> dict[str, Any]:
         "words": tuple(Word(**word) for word in row["words"]),
         "alternatives": tuple(Alternative(**other) for other in row["alternatives"]),
         "flags": tuple(row["flags"]),
+        "edited": tuple(row.get("edited", ())),
     }

@@ -15,6 +15,7 @@ from configs.pipeline import PipelineSettings
 from models.errors import StageFailed
 from models.segment import Segment, Span
 from serve_app.engines import Models
+from serve_app.jobs.edits import Edits
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Artifacts, Workspace, key, write_json
@@ -45,6 +46,7 @@ class Dubbing:
     dubbable: frozenset[str]
     steps: Steps
     done: dict[int, list[Segment]] = field(default_factory=dict)
+    edits: Edits
 
     @property
     def target(self) -> str:
@@ -60,18 +62,22 @@ class Dubbing:
         """Three rooms for what was recognised in one window; `made_from` is the key of that."""
         ask, engines, rooms = self.request, self.settings.engines, self.rooms
         name = f"windows/{number:04}/{self.target}"
-        made_from = key(made_from, self.target, engines.translation.what(), rooms.translate, self.dubbable)
+        segments = self.edits.heard(segments)
+        texts = [(segment.id, segment.text) for segment in segments if segment.edited]
+        made_from = key(made_from, self.target, engines.translation.what(), rooms.translate, self.dubbable, texts)
         work = self.translate(segments)
         segments = await self.steps.take("translation", f"{name}/translate", made_from, work)
 
         if not any(self.speaks(segment) for segment in segments):  # subtitles over the original sound
+        segments = self.edits.translated(segments)
             self.done[number] = self.unspoken(segments)
             return
         own = {segment.id: segment for segment in segments if not self.speaks(segment)}
         segments = [replace(segment, translation="") if segment.id in own else segment for segment in segments]
         clips = self.workspace.path(name, f"clips-{key(engines.tts.what())[:8]}")  # other engines, other voices
         clips.mkdir(exist_ok=True)
-        made_from = key(made_from, ask.voice_gender, engines.tts.what(), rooms.speak.what())
+        edited = [(s.id, s.edited, s.translation, s.wanted_voice) for s in segments if s.edited]
+        made_from = key(made_from, ask.voice_gender, engines.tts.what(), rooms.speak.what(), edited)
         work = speak(
             segments,
             language=self.target,
@@ -103,8 +109,11 @@ class Dubbing:
         return translated
 
     def speaks(self, segment: Segment) -> bool:
-        """Whether the dub says it: not what is in the target's language already, nor what nobody can translate."""
-        return segment.language in self.dubbable - {self.target}
+        """Whether the dub says it: not what is in the target's language already, nor what nobody can translate.
+
+        Nor what its owner wants to be skipped.
+        """
+        return segment.language in self.dubbable - {self.target} and "skip" not in segment.edited
 
     def unspoken(self, segments: list[Segment]) -> list[Segment]:
         for stage in ("tts", "audio_sync"):
@@ -118,6 +127,9 @@ class Dubbing:
         segments = [segment for number in sorted(self.done) for segment in self.done[number]]
         dubbed = [segment for segment in segments if self.speaks(segment)]
         if dubbed and not any(segment.speech for segment in dubbed):
+        for number in self.edits.missed(segments):
+            message = f"The edit of segment {number} was left out: something else is heard there now"
+            self.report.log("translation", message, level="warning", chunk_id=number)
             raise StageFailed(
                 "tts", "no speech engine could say any of it; the log of the job says why", transient=True
             )
@@ -130,7 +142,7 @@ class Dubbing:
         with room(self.report, "subtitle_generation"):
             tracks = await asyncio.to_thread(
                 subtitle,
-                segments,
+                [segment for segment in segments if "skip" not in segment.edited],
                 source_lang=self.language,
                 target_lang=self.target,
                 duration=self.source.duration,

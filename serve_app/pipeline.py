@@ -26,6 +26,7 @@ from serve_app.hearing import heard as kept
 from serve_app.hearing import listen, transcripts
 from serve_app.hearing.listen import Heard
 from serve_app.hearing.windows import windows
+from serve_app.jobs.edits import Edits, Rows
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.memory import Memory
 from serve_app.jobs.report import Report
@@ -54,8 +55,11 @@ async def dub(
     files: Artifacts,
     report: Report,
     confirm: Callable[[], Awaitable[object]] = nobody_else,
+    edits: Rows | None = None,
 ) -> Result:
-    """Dubs `request.path` into `files`. Raises a DubError; every other error of a room comes out as StageFailed.
+    """Dubs `request.path` into `files`, with the `edits` of its owner.
+
+    Raises a DubError; every other error of a room comes out as StageFailed.
 
     Whatever an attempt makes for others lies in a folder of its own until `confirm` has returned, so that two attempts
     that are alive at the same time, one without knowing that it lost its lease, cannot mix their files.
@@ -65,7 +69,7 @@ async def dub(
     once = replace(models, translate=Once(models.translate, said, engine))  # equal sentences of a job: translated once
     own = workspace.path(f"attempt-{uuid.uuid4().hex[:8]}", "out")
     try:
-        line = Line(request, once, settings, workspace, own, files, report)
+        line = Line(request, once, settings, workspace, own, files, report, edits or {})
         result = await line.run()
         line.same_input()
         await confirm()
@@ -96,6 +100,7 @@ class Line:
     drafts: Path
     files: Artifacts
     report: Report
+    edits: Rows
     input: tuple[int, ...] = ()
     dubbable: dict[str, frozenset[str]] = field(default_factory=dict)
     segments_total: int = 0
@@ -131,6 +136,7 @@ class Line:
             source,
             heard.spoken.language,
             self.dubbable[target],
+            Edits(self.edits, target),
             Steps(self.workspace, self.report, of),
         )
 

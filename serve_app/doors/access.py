@@ -30,6 +30,11 @@ BELIEVED_S = 5.0
 BELIEVED = 10_000
 """Keys that are remembered at once."""
 
+UPLOAD = ("POST", "/v1/jobs")
+
+FORM_BYTES = 256 * 1024
+"""What a form may hold besides its file."""
+
 Refuse = Callable[[Request, Exception], Awaitable[Response]]
 
 
@@ -38,6 +43,10 @@ class Caller:
     """Whoever speaks to a door: all that they see and do is one tenant's."""
 
     tenant: str = ANONYMOUS
+
+
+Admit = Callable[[Caller, int], Awaitable[None]]
+"""Says whether a job with so many bytes would be taken."""
 
 
 class Access:
@@ -74,17 +83,25 @@ class Access:
 
 
 class Guard:
-    """Stands before the routes, so that one which is added later cannot forget to ask."""
+    """Stands before the routes, so that one which is added later cannot forget to ask.
 
-    def __init__(self, app: ASGIApp, access: Access, refuse: Refuse) -> None:
+    A video that would be refused, because its sender has used up a limit, is refused before it is read.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, admit: Admit, refuse: Refuse) -> None:
         self._app = app
         self._access = access
+        self._admit = admit
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN:
             try:
-                caller = await self._access.caller(Headers(scope=scope))
+                headers = Headers(scope=scope)
+                caller = await self._access.caller(headers)
+                if (scope["method"], scope["path"]) == UPLOAD:
+                    length = headers.get("content-length", "")
+                    await self._admit(caller, max(0, int(length) - FORM_BYTES) if length.isdecimal() else 0)
             except DubError as error:
                 answer = await self._refuse(Request(scope), error)
                 await answer(scope, receive, send)

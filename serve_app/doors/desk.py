@@ -7,7 +7,7 @@ Whoever asks for a job that is another tenant's hears what is said of one that i
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -20,15 +20,18 @@ from models.translation.pairs import check
 from serve_app.doors.access import Caller
 from serve_app.doors.detect import Detection, detect_language
 from serve_app.hearing import transcripts
-from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, State
+from serve_app.jobs.edits import Editor
+from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, State, languages
 from serve_app.jobs.ledger import NO_JOB
+from serve_app.jobs.quotas import weigh
 from serve_app.jobs.store import Store
 from serve_app.jobs.watch import Watch
-from serve_app.jobs.workspace import Artifacts, artifact_of, artifacts, disk_space, safe_id
+from serve_app.jobs.workspace import artifact_of, artifacts, disk_space, safe_id
 from serve_app.paths import MAX_PATH, home, outside, readable
 
 CHUNK = 1 << 20
 BOM = b"\xef\xbb\xbf"
+MAX_PRIORITY = 100
 GENDERS = ("", "male", "female", "neutral")
 
 
@@ -55,6 +58,7 @@ class Desk:
         self._recognize = recognize
         self._hears = hears
         self.watch = Watch(store, settings.jobs)
+        self.editor = Editor(store.database, roots.artifacts)
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
@@ -66,7 +70,11 @@ class Desk:
         for path in filter(None, (request.path, request.transcript)):
             with suppress(OSError, RuntimeError, ValueError):  # what cannot be followed fails in the job, with its log
                 self._no_results_of_others(Path(path).resolve(), request.tenant)
-        return self._store.submit(request)
+        return self._store.submit(request, weigh(request, self._roots.artifacts))
+
+    async def admit(self, caller: Caller, incoming: int = 0) -> None:
+        """Raises NotAllowed (resource_exhausted) when a job with `incoming` bytes would be refused now."""
+        await asyncio.to_thread(self._store.admit, caller.tenant, incoming)
 
     async def job(self, caller: Caller, job_id: str) -> Job:
         return await asyncio.to_thread(self._own, caller, job_id)
@@ -147,6 +155,12 @@ class Desk:
                 folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def withdraw(self, caller: Caller, job_id: str) -> None:
+        """Takes back what was received for a job that was not accepted."""
+        shelf = home(caller.tenant, self._roots)
+        for path in (shelf / safe_id(job_id), *shelf.glob(f"{job_id}.*")):
+            path.unlink(missing_ok=True)
+
     async def readable_transcript(self, caller: Caller, path: str) -> Path:
         """The real path of a transcript that a caller named. Raises as `readable`, and UnreadableTranscript."""
         real = await self.readable(caller, path)
@@ -165,16 +179,17 @@ class Desk:
 
         Before that, what lies there may be of an earlier run. Raises JobNotFound without a job or a file, WrongState.
         """
-        if self._own(caller, job_id).state is not State.COMPLETED:
+        job = self._own(caller, job_id)
+        if job.state is not State.COMPLETED:
             raise WrongState("the files of a job can be had once it has completed")
-        path = offered(artifacts(self._roots.artifacts, safe_id(job_id))).get(name)
+        path = offered(self._roots.artifacts, job).get(name)
         if path is None or not path.is_file():
             raise JobNotFound("this job has no such file")
         return path
 
     def artifact_names(self, caller: Caller, job_id: str) -> list[str]:
         """Which files of a job there are. Blocks on the store. Raises JobNotFound."""
-        found = offered(artifacts(self._roots.artifacts, self._own(caller, job_id).id))
+        found = offered(self._roots.artifacts, self._own(caller, job_id))
         return [name for name, path in found.items() if path.is_file()]
 
     # -- language --------------------------------------------------------------------------------------------------
@@ -193,31 +208,29 @@ class Desk:
 def proper(request: Request) -> Request:
     """The request with its words in their usual form. Raises InvalidJob for what no job could ever do."""
     safe_id(request.job_id)
-    source, target = (language.strip().lower() for language in (request.source_lang, request.target_lang))
-    check(target, *({source} - {"", "auto"}))
+    source = request.source_lang.strip().lower()
+    target, *also = languages(request.target_lang, *request.also)
+    check(target, *also, *({source} - {"", "auto"}))
     gender = request.voice_gender.strip().lower()
     if gender not in GENDERS:
         raise InvalidJob("a voice is male, female or neutral")
+    if abs(request.priority) > MAX_PRIORITY:
+        raise InvalidJob(f"a priority lies between -{MAX_PRIORITY} and {MAX_PRIORITY}")
     if max(len(request.path), len(request.transcript)) > MAX_PATH:
         raise InvalidJob(f"the path of the video or of its transcript is longer than {MAX_PATH} characters")
-    return replace(request, source_lang=source, target_lang=target, voice_gender=gender)
+    return replace(request, source_lang=source, target_lang=target, voice_gender=gender, also=tuple(also))
 
 
-def offered(files: Artifacts) -> dict[str, Path]:
-    """The files of a job by the names under which callers ask for them."""
-    return {
-        "translated.mp4": files.output,
-        "early_preview.mp4": files.early_preview,
-        "subtitles.srt": files.original_srt,
-        "translated_subtitles.srt": files.translated_srt,
-        "bilingual_subtitles.srt": files.bilingual_srt,
-        "report.json": files.report,
-    }
+def offered(root: Path, job: Job) -> dict[str, Path]:
+    """The files of a job by the names under which callers ask for them, such as translated.mp4 or report.fr.json."""
+    found = [artifacts(root, job.id, further) for further in ("", *job.request.also)]
+    paths = [path for files in found for path in asdict(files).values()]
+    return {path.name.removeprefix(f"{job.id}_"): path for path in paths}
 
 
 def accepted(job: Job) -> Insight:
     stamp = datetime.fromtimestamp(job.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    source, target = job.request.source_lang or "detected language", job.request.target_lang
+    source, target = job.request.source_lang or "detected language", ", ".join(job.request.targets)
     return Insight(
         id=f"{job.id}-accepted",
         kind="decision",

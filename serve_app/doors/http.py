@@ -26,8 +26,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from configs.app import AppSettings
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
-from serve_app.doors import openai, wire
-from serve_app.doors.access import Access, Caller, Guard, Who
+from serve_app.doors import openai, segments, wire
+from serve_app.doors.access import FORM_BYTES, Access, Caller, Guard, Who
 from serve_app.doors.desk import Desk, TooLarge, proper
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs import job as nouns
@@ -35,9 +35,6 @@ from serve_app.jobs.job import Control
 
 Ready = Callable[[], Awaitable[dict[str, bool]]]
 """Asks every part whether it could do its work now."""
-
-FORM_BYTES = 256 * 1024
-"""What a form may hold besides its file."""
 
 REFUSALS = {
     400: ("bad_request", "the request could not be read; send what /openapi.json describes"),
@@ -57,7 +54,8 @@ def build_api(desk: Desk, access: Access, ready: Ready, transcriber: Transcriber
     api.add_exception_handler(HTTPException, on_refusal)
     api.add_exception_handler(RequestValidationError, on_unfit)
     api.add_middleware(BodyLimit, desk=desk, transcriber=transcriber)
-    api.add_middleware(Guard, access=access, refuse=on_error)  # the last one added stands outermost
+    api.add_middleware(Guard, access=access, admit=desk.admit, refuse=on_error)  # the last one stands outermost
+    segments.add_segments(api, desk)  # before the jobs, whose route of actions takes every word
     add_jobs(api, desk)
     add_files(api, desk)
     add_health(api, desk, ready)
@@ -130,6 +128,8 @@ class BodyLimit:
         """Bytes that a body at this address may have, and what is said to a larger one."""
         if openai.speaks(path):
             return self._transcriber.max_bytes + FORM_BYTES, self._transcriber.too_large()
+        if segments.speaks(path):
+            return segments.BYTES, segments.too_large()
         return self._desk.max_upload_bytes + FORM_BYTES, self._desk.too_large()
 
 
@@ -151,10 +151,12 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
     @api.post("/v1/jobs", status_code=202, summary="Dub a video: uploaded here, or already in the uploads folder")
     async def create(
         caller: Who,
-        target_lang: Annotated[str, Form()],
+        target_lang: Annotated[str, Form()] = "",
+        target_langs: Annotated[list[str], Form(description="in place of it; the film is heard once for all")] = [],  # noqa: B006
         source_lang: Annotated[str, Form()] = "",
         voice_gender: Annotated[str, Form()] = "",
         subtitles: Annotated[Subtitles | None, Form()] = None,
+        priority: Annotated[int, Form(ge=-100, le=100, description="among your own jobs; higher goes first")] = 0,
         path: Annotated[str | None, Form(description="absolute, inside the allowed roots")] = None,
         file: Annotated[UploadFile | None, File()] = None,
         transcript: Annotated[UploadFile | None, File(description="SRT or WebVTT: what is said, and when")] = None,
@@ -163,13 +165,25 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
         job_id = uuid.uuid4().hex
         if (path is None) == (file is None):
             raise InvalidJob("send either the video itself as `file`, or the `path` of one that the service can read")
-        request = proper(nouns.Request(job_id, path or "", source_lang, target_lang, voice_gender, subtitles))
-        if file is not None:
-            video = await desk.receive(caller, job_id, file.filename or "", file.file)
-        else:
-            video = await desk.readable(caller, path or "")
-        told = await transcript_of(desk, caller, job_id, transcript, transcript_path)
-        return wire.job_json(await desk.take(caller, replace(request, path=str(video), transcript=told)), [])
+        if bool(target_lang) == bool(target_langs):
+            raise InvalidJob("name the language of the dub as `target_lang`, or several of them as `target_langs`")
+        first, *also = nouns.languages(target_lang, *target_langs)
+        request = proper(
+            nouns.Request(
+                job_id, path or "", source_lang, first, voice_gender, subtitles, also=tuple(also), priority=priority
+            )
+        )
+        try:
+            if file is not None:
+                video = await desk.receive(caller, job_id, file.filename or "", file.file)
+            else:
+                video = await desk.readable(caller, path or "")
+            told = await transcript_of(desk, caller, job_id, transcript, transcript_path)
+            job = await desk.take(caller, replace(request, path=str(video), transcript=told))
+        except DubError:
+            await asyncio.to_thread(desk.withdraw, caller, job_id)
+            raise
+        return wire.job_json(job, [])
 
     @api.get("/v1/jobs", summary="The latest jobs, newest first")
     async def latest(caller: Who, limit: int = 50) -> list[dict[str, Any]]:

@@ -279,6 +279,7 @@ def job_json(job: Job, lines: list[LogLine]) -> dict[str, Any]:
         "message": sentence(job),
         "source_lang": job.request.source_lang,
         "target_lang": job.request.target_lang,
+        "target_langs": job.request.targets,
         "progress": {
             **asdict(job.progress),
             "percent": 100.0 if job.state is State.COMPLETED else job.progress.percent,
@@ -293,7 +294,9 @@ def job_json(job: Job, lines: list[LogLine]) -> dict[str, Any]:
 
 def result_json(out: Result) -> dict[str, Any]:
     figures = asdict(out)
-    return {name: figures[name] for name in ("duration_s", "output_bytes", "original_bytes", "processing_s", "quality")}
+    names = ("duration_s", "output_bytes", "original_bytes", "processing_s", "quality")
+    further = {language: result_json(one) for language, one in out.further.items()}
+    return {**{name: figures[name] for name in names}, **({"further": further} if further else {})}
 
 
 def insight_json(insight: Insight) -> dict[str, Any]:

@@ -75,7 +75,9 @@ class Runner:
         video = readable(job.request.path, tenant, self._roots)
         request = replace(job.request, path=str(video), transcript=transcript)
         workspace = Workspace(self._roots.work, job.id)
-        return await dub(request, await self._models(), self._settings, workspace, files, report, lease.renew)
+        return await dub(
+            request, await self._models(), self._settings, workspace, files, report, lease.renew, job.edits
+        )
 
     async def _attend(self, lease: "Lease", work: "asyncio.Task[Result]") -> None:
         """Renews the lease until the work is done or unwanted, then writes how it ended."""
@@ -100,7 +102,8 @@ class Runner:
         error = work.exception()
         if error is None:
             await lease.insist(self._store.complete, work.result())
-            await asyncio.to_thread(Workspace(self._roots.work, job.id).discard)
+            if self._settings.cleanup.redub_s == 0:
+                await asyncio.to_thread(Workspace(self._roots.work, job.id).discard)
         elif isinstance(error, LeaseLost):
             raise error
         elif getattr(error, "transient", False) and job.attempts < self._settings.jobs.attempts:

@@ -47,7 +47,7 @@ async def speak(
     """The segments with `speech` (folder/<id>.wav), `spoken` and `voice`; all three None where nobody could speak.
 
     `language` is the target's ISO-639-1 code, `gender` male, female or neutral; empty: each segment's own,
-    where it is known. Never raises for one segment.
+    where it is known; a voice that was wanted for one segment goes before both. Never raises for one segment.
     """
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     gate = asyncio.Semaphore(settings.at_once)
@@ -93,7 +93,8 @@ class _Booth:
         try:
             if not sayable(segment.translation or ""):
                 return silent
-            utterance = Utterance(segment.translation or "", self.language, self.gender or segment.gender or "neutral")
+            gender = segment.wanted_voice or self.gender or segment.gender or "neutral"
+            utterance = Utterance(segment.translation or "", self.language, gender)
             return await self._cached(silent, utterance, slot)
         except OutOfSpace:  # silence would look like a voice that failed
             raise

@@ -56,14 +56,14 @@ def house(tmp_path: Path, short_talk: Path, url: str) -> Iterator[House]:
     house.store.close()
 
 
-async def test_a_job_completes_and_leaves_no_workspace(house: House) -> None:
+async def test_a_job_completes_and_keeps_its_workspace_for_a_while(house: House) -> None:
     house.submit()
     assert await house.runner.run_next() == "job"
     job = house.store.job("job")
     assert (job.state, job.progress.percent) == (State.COMPLETED, 100.0)
     assert job.result is not None and Path(job.result.output).is_file()
     assert house.store.logs("job") and house.store.insights("job")
-    assert not (house.roots.work / "job").exists()
+    assert (house.roots.work / "job" / "listen.json").is_file()
     assert await house.runner.run_next() is None
 
 
