@@ -15,6 +15,7 @@ from configs.pipeline import PipelineSettings
 from models.errors import StageFailed
 from models.segment import Segment, Span
 from serve_app.engines import Models
+from serve_app.finished import finished, ingredients
 from serve_app.jobs.edits import Edits
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
@@ -160,18 +161,25 @@ class Dubbing:
 
     async def mux(self, dubbed: list[Segment], subtitles: Path) -> Mixed:
         with room(self.report, "video_combination"):
-            mixed = await mux(
-                self.source,
-                dubbed,
-                subtitles,
-                self.request.subtitles or self.rooms.mux.subtitles,
-                self.drafts.output,
-                self.drafts.output.parent.with_name("mux"),
-                self.rooms.mux,
-                self.rooms.stall_s,
-                self.report,
-                self.target,
-            )
+            mode, rules = self.request.subtitles or self.rooms.mux.subtitles, self.rooms.mux
+            made_from = await asyncio.to_thread(ingredients, self.source, dubbed, subtitles, mode, rules, self.target)
+            work = self.drafts.output.parent.with_name("mux")
+
+            async def make(out: Path) -> Mixed:
+                return await mux(
+                    self.source,
+                    dubbed,
+                    subtitles,
+                    mode,
+                    out,
+                    work,
+                    rules,
+                    self.rooms.stall_s,
+                    self.report,
+                    self.target,
+                )
+
+            mixed = await finished(self.workspace, self.target, made_from, self.drafts.output, make)
         self.report.finish("video_combination")
         return mixed
 

@@ -174,8 +174,9 @@ class Chaos:
             print(f"  killed {role}; {alive} jobs to go", flush=True)
 
 
-def measure(chaos: Chaos, application: Application, expected: dict[str, str], work: set[journal.Work]) -> None:
-    outcome = chaos.outcome
+def measure(
+    outcome: Outcome, application: Application, expected: dict[str, str], work: set[journal.Work], delay: float
+) -> None:
     for job_id, fingerprint_ in expected.items():
         try:
             same = fingerprint(artifacts(application.roots["ARTIFACTS_DIR"], job_id)) == fingerprint_
@@ -184,7 +185,7 @@ def measure(chaos: Chaos, application: Application, expected: dict[str, str], wo
         outcome.finished += 1
         outcome.different += not same
     calls = journal.read(application.journal)
-    vain, excused = journal.repeated(calls, outcome.kill_times, work)
+    vain, excused = journal.repeated(calls, outcome.kill_times, work, delay)
     outcome.calls, outcome.repeated_calls, outcome.excused_calls = len(calls), len(vain), len(excused)
     for call in vain[:10]:
         print(f"  again: {call.work}, first answered at {call.ended}, kills {outcome.kill_times}")
@@ -214,7 +215,7 @@ def chaos(options: argparse.Namespace, folder: Path) -> Outcome:
                 listener.error = "it has not ended in time"
         run.outcome.seconds = time.monotonic() - began
         run.outcome.errors = {listener.name: listener.error for listener in listeners if listener.error}
-        measure(run, application, expected, work)
+        measure(run.outcome, application, expected, work, options.delay)
     return run.outcome
 
 
