@@ -67,6 +67,7 @@ class Artifacts:
     translated_srt: Path
     bilingual_srt: Path
     report: Path
+    report_page: Path
 
 
 def artifacts(root: Path, job_id: str, further: str = "") -> Artifacts:
@@ -82,6 +83,7 @@ def artifacts(root: Path, job_id: str, further: str = "") -> Artifacts:
         translated_srt=root / f"{stem}_translated_subtitles{language}.srt",
         bilingual_srt=root / f"{stem}_bilingual_subtitles{language}.srt",
         report=root / f"{stem}_report{language}.json",
+        report_page=root / f"{stem}_report{language}.html",
     )
 
 

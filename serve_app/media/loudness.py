@@ -12,15 +12,23 @@ from serve_app.media import ffmpeg
 
 FILTER = "ebur128=peak=true:framelog=quiet"
 
+CURVE = "ebur128=peak=true:framelog=info"
+"""The same, and ten lines a second with the loudness of the last three seconds."""
+
+_SHORT_TERM = re.compile(r"\bt: *([\d.]+) .* S: *(-?[\d.]+) ")
 _NUMBER = re.compile(r"^(I|Peak):\s+(-?[\d.]+|-?inf|-?nan) (?:LUFS|dBFS)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """Integrated loudness in LUFS and true peak in dBTP; None for silence."""
+    """Integrated loudness in LUFS and true peak in dBTP, None for silence; `curve` is LUFS at the end of each second.
+
+    The curve is what was heard in the three seconds before, and nothing where it was not asked for.
+    """
 
     lufs: float | None = None
     peak_db: float | None = None
+    curve: tuple[float, ...] = ()
 
 
 class Meter:
@@ -29,8 +37,11 @@ class Meter:
     def __init__(self) -> None:
         self._found: dict[str, float | None] = {}
         self._summary = False
+        self._curve: list[float] = []
 
     def hear(self, line: str) -> None:
+        if (moment := _SHORT_TERM.search(line)) and float(moment[1]) >= len(self._curve) + 0.95:
+            self._curve.append(max(-70.0, float(moment[2])))
         self._summary = self._summary or line.endswith("Summary:")
         if self._summary and (found := _NUMBER.match(line)):
             value = float(found[2])
@@ -38,13 +49,15 @@ class Meter:
 
     @property
     def loudness(self) -> Loudness:
-        return Loudness(self._found.get("I"), self._found.get("Peak"))
+        return Loudness(self._found.get("I"), self._found.get("Peak"), tuple(self._curve))
 
 
-async def measure(args: Sequence[str], *, stage: str, stall_s: float, before: str = "") -> Loudness:
+async def measure(
+    args: Sequence[str], *, stage: str, stall_s: float, before: str = "", curve: bool = False
+) -> Loudness:
     """Loudness of what the input arguments `args` select, after the filters `before`. Raises like ffmpeg.run."""
-    meter = Meter()
-    chain = f"{before},{FILTER}" if before else FILTER
+    meter, listening = Meter(), CURVE if curve else FILTER
+    chain = f"{before},{listening}" if before else listening
     command = [*args, "-af", chain, "-f", "null", "-"]
     await ffmpeg.run(command, stage=stage, stall_s=stall_s, on_log=meter.hear, verbosity="info")
     return meter.loudness

@@ -38,12 +38,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """Measured on the output: seconds, LUFS and dBTP (None for silence), bytes."""
+    """Measured on the output: seconds, LUFS and dBTP (None for silence), bytes.
+
+    `loudness` is the loudness of three seconds, in LUFS, at the end of each second.
+    """
 
     duration: float
     lufs: float | None
     true_peak_db: float | None
     bytes: int
+    loudness: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +229,6 @@ async def _verify(source: Source, draft: Path, stall_s: float) -> Mixed:
         raise StageFailed(STAGE, "the written video lacks pictures or sound; start the job again")
     if abs(made.duration - source.duration) > 1 / (source.frame_rate or 20) + 0.001:
         raise StageFailed(STAGE, f"the written video lasts {made.duration:.2f} s instead of {source.duration:.2f} s")
-    loudness = await measure(
-        [*ffmpeg.source(draft, formats=made.container), "-map", "0:a:0"], stage=STAGE, stall_s=stall_s
-    )
-    return Mixed(made.duration, loudness.lufs, loudness.peak_db, made.size)
+    heard = [*ffmpeg.source(draft, formats=made.container), "-map", "0:a:0"]
+    loudness = await measure(heard, stage=STAGE, stall_s=stall_s, curve=True)
+    return Mixed(made.duration, loudness.lufs, loudness.peak_db, made.size, loudness.curve)
