@@ -150,6 +150,7 @@ def dub(
             made = {"": result, **result["further"]}
             for one in made.values():
                 console.print(*tables(Path(one["report"]), one["processing_s"]))
+                one["report"] = Path(one["report"]).with_suffix(".html")  # the same, for people
             result = {f"{name} {to}".strip(): one[name] for to, one in made.items() for name in ("output", "report")}
         show(result, as_json)
 

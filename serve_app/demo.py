@@ -111,6 +111,7 @@ def collect(result: pb.TranslationResult, artifacts: Path, session: str, stem: s
         Path(result.original_srt): out / f"{stem}_subtitles.srt",
         Path(result.translated_srt): out / f"{stem}_translated_subtitles.srt",
         artifacts / f"{session}_report.json": report,
+        artifacts / f"{session}_report.html": report.with_suffix(".html"),
     }
     for source, copy in copies.items():
         shutil.copy(source, copy)
