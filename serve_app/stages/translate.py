@@ -73,7 +73,8 @@ class Once:
         known = _said(sentence, self._memory.get(asked))
         if known is None:
             known = await self._engine(sentence)
-            await asyncio.to_thread(self._memory.keep, asked, [known.candidates, known.scores])
+            keeping = asyncio.to_thread(self._memory.keep, asked, [known.candidates, known.scores])
+            await asyncio.shield(keeping)  # what is paused now is not to be asked again later
         return known
 
 
