@@ -9,7 +9,7 @@ LISTS := pyproject.toml configs/constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test lint serve proto bench-translation bench-recognition clean help
+.PHONY: demo test lint serve proto bench-translation bench-recognition chaos clean help
 
 demo: .venv/.demo ## dub the demo video and say where the result lies
 	$(BIN)/dubserve demo
@@ -34,6 +34,9 @@ bench-translation: .venv/.bench ## translation speed beside CTranslate2 and torc
 
 bench-recognition: .venv/.bench ## recognition speed beside faster-whisper's two pipelines; plot and JSON likewise
 	$(BIN)/python -m export bench recognition
+
+chaos: .venv/.test ## kill the service again and again while it works; what was lost or done twice, last line JSON
+	$(BIN)/python -m tests.chaos
 
 clean: ## remove what make has made; jobs and their videos under var/ stay
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

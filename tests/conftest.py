@@ -8,7 +8,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
-FOLDERS = ("unit", "integration", "weights", "gpu")
+FOLDERS = ("unit", "integration", "weights", "gpu", "chaos")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
