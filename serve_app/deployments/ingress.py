@@ -8,6 +8,7 @@ finds where speech is, in a thread of its own, and their work ends with their cl
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from functools import cache
 from math import ceil
 from typing import TypeVar
@@ -21,6 +22,7 @@ from ray.serve.handle import DeploymentHandle
 
 from configs.app import AppSettings, Roots
 from configs.engines import VadSettings
+from models.errors import InvalidJob
 from models.registry import load
 from models.segment import Clip, Span
 from models.vad import Vad
@@ -87,7 +89,8 @@ class Ingress:
     ) -> AsyncIterator[pb.TranslationProgress]:
         try:
             caller = await self._caller(grpc_context)
-            job = await self._desk.take(caller, wire.request(request))
+            asked = replace(wire.request(request), priority=priority(grpc_context))
+            job = await self._desk.take(caller, asked)
             async for job, lines in self._desk.follow(caller, job.id):  # noqa: B020
                 yield wire.progress(job, lines)
             if job.state is State.FAILED:
@@ -179,6 +182,15 @@ class Ingress:
         return {"store": True} | {
             name.lower(): part.replica_states.get("RUNNING", 0) > 0 for name, part in deployments.items()
         }
+
+
+def priority(context: RayServegRPCContext) -> int:
+    """Comes as metadata, since the messages are the contract's. Raises InvalidJob."""
+    given = dict(context.invocation_metadata()).get("priority", "0")
+    try:
+        return int(given)
+    except ValueError:
+        raise InvalidJob("a priority is a whole number") from None
 
 
 class Refused(Exception):
