@@ -45,9 +45,9 @@ class Dubbing:
     source: Source
     language: str
     dubbable: frozenset[str]
+    edits: Edits
     steps: Steps
     done: dict[int, list[Segment]] = field(default_factory=dict)
-    edits: Edits
 
     @property
     def target(self) -> str:
@@ -68,9 +68,9 @@ class Dubbing:
         made_from = key(made_from, self.target, engines.translation.what(), rooms.translate, self.dubbable, texts)
         work = self.translate(segments)
         segments = await self.steps.take("translation", f"{name}/translate", made_from, work)
+        segments = self.edits.translated(segments)
 
         if not any(self.speaks(segment) for segment in segments):  # subtitles over the original sound
-        segments = self.edits.translated(segments)
             self.done[number] = self.unspoken(segments)
             return
         own = {segment.id: segment for segment in segments if not self.speaks(segment)}
@@ -126,11 +126,11 @@ class Dubbing:
     async def finish(self) -> Result:
         """Subtitles, the video and the report. Raises StageFailed when nothing at all could be spoken."""
         segments = [segment for number in sorted(self.done) for segment in self.done[number]]
-        dubbed = [segment for segment in segments if self.speaks(segment)]
-        if dubbed and not any(segment.speech for segment in dubbed):
         for number in self.edits.missed(segments):
             message = f"The edit of segment {number} was left out: something else is heard there now"
             self.report.log("translation", message, level="warning", chunk_id=number)
+        dubbed = [segment for segment in segments if self.speaks(segment)]
+        if dubbed and not any(segment.speech for segment in dubbed):
             raise StageFailed(
                 "tts", "no speech engine could say any of it; the log of the job says why", transient=True
             )
