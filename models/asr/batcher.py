@@ -14,13 +14,15 @@ What it does not do: take a clip out of a batch that computes, or put one in.
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from models.futures import answer, fail
+from models.meter import Meter
 from models.turns import Turns
 
 AHEAD = 256
@@ -57,6 +59,7 @@ class Limits:
 class Waiting(Generic[Clip, Heard]):
     item: Clip
     future: "Future[Heard]"
+    caller: str = ""
 
 
 class Batcher(Generic[Clip, Heard]):
@@ -65,7 +68,14 @@ class Batcher(Generic[Clip, Heard]):
     Safe to call from several threads, and from the callbacks of its own futures.
     """
 
-    def __init__(self, prepare: Callable[[Clip], None], hear: Callable[[list[Clip]], Sequence[Heard]], limits: Limits):
+    def __init__(
+        self,
+        prepare: Callable[[Clip], None],
+        hear: Callable[[list[Clip]], Sequence[Heard]],
+        limits: Limits,
+        meter: Meter | None = None,
+    ):
+        self._meter = meter or Meter()
         self._prepare, self._hear, self._limits = prepare, hear, limits
         self._waiting: Turns[Waiting[Clip, Heard]] = Turns()
         self._lock = threading.Lock()
@@ -76,7 +86,7 @@ class Batcher(Generic[Clip, Heard]):
         """Queues a clip in the line of its caller, at its head if it is to be `first`; the future can be cancelled."""
         future: Future[Heard] = Future()
         with self._lock:
-            self._waiting.add(caller, Waiting(item, future), first)
+            self._waiting.add(caller, Waiting(item, future, caller), first)
             if self._threads <= self._limits.workers:
                 self._threads += 1
                 threading.Thread(target=self._work, name="recognition", daemon=True).start()
@@ -121,7 +131,8 @@ class Batcher(Generic[Clip, Heard]):
 
     def _prepared(self, one: Waiting[Clip, Heard]) -> bool:
         try:
-            self._prepare(one.item)
+            with self._metered([one]):
+                self._prepare(one.item)
         except Exception as error:
             fail(one.future, error)
             return False
@@ -131,7 +142,8 @@ class Batcher(Generic[Clip, Heard]):
         if not batch:
             return None
         try:
-            heard = list(zip(batch, self._hear([one.item for one in batch]), strict=True))
+            with self._metered(batch):
+                heard = list(zip(batch, self._hear([one.item for one in batch]), strict=True))
         except Exception as error:
             if len(batch) == 1:
                 return fail(batch[0].future, error)
@@ -140,6 +152,16 @@ class Batcher(Generic[Clip, Heard]):
         else:
             for one, found in heard:
                 answer(one.future, partial(_same, found))
+
+    @contextmanager
+    def _metered(self, batch: list[Waiting[Clip, Heard]]) -> Iterator[None]:
+        """Each clip costs by its length; its caller is charged before it has the answer."""
+        works = [self._meter.begin(one.caller, one.item.seconds) for one in batch]
+        try:
+            yield
+        finally:
+            for work in works:
+                self._meter.end(work)
 
 
 def _same(found: Heard) -> Heard:

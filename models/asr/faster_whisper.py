@@ -29,6 +29,7 @@ from models.asr.network import FRAMES_PER_S, FULL, MAX_TOKENS, Network, Search, 
 from models.asr.weights import languages
 from models.errors import UnsupportedLanguage
 from models.futures import done, gather, then
+from models.meter import Meter
 from models.segment import RECOGNITION_RATE, Audio, Clip, Transcript, Word
 
 __all__ = ["FasterWhisper", "languages"]
@@ -81,7 +82,9 @@ class FasterWhisper:
         self._network, workers = load(settings)
         self.languages: frozenset[str] | None = None if self._network.multilingual else frozenset({"en"})
         limits = Limits(workers, settings.batch_s, settings.batch_wait_s)
-        self._batcher: Batcher[Job, Hearing] = Batcher(self._prepare, partial(_hear, self._network), limits)
+        self.meter = Meter(on_gpu=self._network.on_gpu)
+        hear = partial(_hear, self._network)
+        self._batcher: Batcher[Job, Hearing] = Batcher(self._prepare, hear, limits, self.meter)
 
     def recognize(self, clips: list[Clip]) -> list[Transcript]:
         """Raises UnsupportedLanguage for a clip whose language the model does not hear."""

@@ -48,6 +48,7 @@ class Network:
     def __init__(self, model: Any) -> None:
         self._model = model
         self.multilingual: bool = model.model.is_multilingual
+        self.on_gpu: bool = getattr(model.model, "device", "cpu") == "cuda"
 
     def spectrum(self, audio: Audio) -> Audio:
         """Log mel spectrum of 16 kHz sound, (mels, frames)."""

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, islice
 
 from models.futures import answer, fail, forget
+from models.meter import Meter, Work
 from models.translation.network import Array, Network
 from models.translation.search import Search
 from models.turns import Turns
@@ -58,6 +59,8 @@ class Job:
     future: "Future[list[list[int]]]" = field(default_factory=Future)
     feed: list[int] = field(default_factory=list)  # the tokens that its rows say next
     passed: int = 0
+    caller: str = ""
+    work: Work | None = None  # from when it is taken until it leaves
 
     def tokens(self, width: int) -> int:
         """Places in the cache that it may need at most."""
@@ -67,8 +70,9 @@ class Job:
 class Batcher:
     """Runs the sentences of all callers through one network. Safe to call from several threads."""
 
-    def __init__(self, network: Network, start: int, limits: Limits) -> None:
+    def __init__(self, network: Network, start: int, limits: Limits, meter: Meter | None = None) -> None:
         self._network, self._start, self._limits = network, start, limits
+        self._meter = meter or Meter()
         self._waiting: Turns[Job] = Turns()
         self._lock = threading.Lock()
         self._workers: dict[threading.Thread, int] = {}  # with the number of sentences in their batches
@@ -76,6 +80,7 @@ class Batcher:
     def submit(self, job: Job, caller: str = "") -> "Future[list[list[int]]]":
         """Queues a sentence; the future gives its target ids, best first, and can be cancelled until it does."""
         with self._lock:
+            job.caller = caller
             self._waiting.add(caller, job)
             if len(self._workers) < self._limits.workers:
                 worker = threading.Thread(target=self._work, name="translation", daemon=True)
@@ -95,7 +100,7 @@ class Batcher:
         live: Live | None = None
         while self._goes_on(live):
             try:
-                live = live or Live(self._network, self._start, self._limits)
+                live = live or Live(self._network, self._start, self._limits, self._meter)
                 live.drop()
                 live.arriving += self._joining(live)
                 live.join()
@@ -145,6 +150,8 @@ class Batcher:
         """Those in the batch hear of it; without a batch, all do, since none can be had."""
         forget(error)
         concerned = [*live.jobs, *live.arriving] if live else []
+        if live:
+            live.settle()
         if not concerned:
             with self._lock:
                 concerned = list(self._waiting.clear())
@@ -155,8 +162,8 @@ class Batcher:
 class Live:
     """The running sentences: job i has the rows from i × width on. `arriving` have been taken, and not yet encoded."""
 
-    def __init__(self, network: Network, start: int, limits: Limits) -> None:
-        self._network, self._start, self._width = network, start, limits.width
+    def __init__(self, network: Network, start: int, limits: Limits, meter: Meter) -> None:
+        self._network, self._start, self._width, self._meter = network, start, limits.width, meter
         self._rows = network.rows(max(limits.budget // SMALLEST, limits.width), limits.places)
         self.jobs: list[Job] = []
         self.arriving: list[Job] = []
@@ -167,6 +174,8 @@ class Live:
 
     def join(self) -> None:
         """Encodes those who arrive, in groups of one length, and gives them rows."""
+        for job in self.arriving:
+            job.work = self._meter.begin(job.caller, len(job.source) + 1)
         self.arriving.sort(key=lambda job: len(job.source))
         for _, group in groupby(list(self.arriving), key=lambda job: len(job.source)):
             self._encode(list(group))
@@ -177,6 +186,7 @@ class Live:
             memories = self._network.remember([job.source for job in jobs])
         except Exception as error:
             for job in jobs:
+                self._settle(job)
                 fail(job.future, error)
             return
         for job, memory in zip(jobs, memories, strict=True):
@@ -211,8 +221,20 @@ class Live:
                     self._rows.move(source, target)
             for row in self._rows_of(len(self.jobs)):
                 self._rows.leave(row)
+            self._settle(job)
             if not job.future.done():
                 answer(job.future, job.search.best)
+
+    def _settle(self, job: Job) -> None:
+        """Its caller is charged before it has the answer."""
+        if job.work is not None:
+            self._meter.end(job.work)
+            job.work = None
+
+    def settle(self) -> None:
+        """All that are in it leave as they are."""
+        for job in (*self.jobs, *self.arriving):
+            self._settle(job)
 
     def _rows_of(self, i: int) -> range:
         return range(i * self._width, (i + 1) * self._width)

@@ -22,9 +22,10 @@ from configs.engines import TranslationSettings
 from models.artifact import Artifact, find, read
 from models.errors import ArtifactMissing, DubError, UnsupportedLanguage
 from models.futures import done, gather, then
+from models.meter import Meter
 from models.segment import Sentence
 from models.translation.batcher import Batcher, Job, Limits
-from models.translation.network import Network
+from models.translation.network import Network, on_gpu
 from models.translation.pairs import Pair, check, recipe, route
 from models.translation.search import Beam, Greedy, Rules
 from models.translation.sentences import UNSPACED, cut
@@ -73,7 +74,8 @@ class Marian:
     def __init__(self, settings: TranslationSettings) -> None:
         self._settings = settings
         self._artifacts = _by_pair(settings)
-        self._shelf: Shelf[MarianModel] = Shelf(partial(_load, settings), settings.memory_mb * 2**20)
+        self.meter = Meter(on_gpu=any(on_gpu(artifact, settings) for artifact in self._artifacts.values()))
+        self._shelf: Shelf[MarianModel] = Shelf(partial(_load, settings, self.meter), settings.memory_mb * 2**20)
         self.pairs = frozenset(self._artifacts)
 
     def preload(self) -> None:
@@ -140,11 +142,11 @@ def _filled(sentence: Sentence, found: Candidates) -> Sentence:
     return replace(sentence, candidates=tuple(candidate.text for candidate in found), scores=scores)
 
 
-def _load(settings: TranslationSettings, artifact: Artifact) -> "MarianModel":
+def _load(settings: TranslationSettings, meter: Meter, artifact: Artifact) -> "MarianModel":
     """The model of an artifact as it is now, tried. Raises ArtifactMissing, with the command that makes it again."""
     fresh = read(artifact.folder)
     try:
-        model = MarianModel(fresh, settings)
+        model = MarianModel(fresh, settings, meter)
     except (DubError, MemoryError):
         raise
     except Exception as error:  # the runtime and the tokenizer raise types of their own
@@ -167,7 +169,7 @@ def _remedy(artifact: Artifact) -> str:
 class MarianModel:
     """One exported checkpoint: tokenizer, network, and the batch that all callers share."""
 
-    def __init__(self, artifact: Artifact, settings: TranslationSettings) -> None:
+    def __init__(self, artifact: Artifact, settings: TranslationSettings, meter: Meter | None = None) -> None:
         manifest = artifact.manifest
         self._settings, self._limit = settings, min(settings.max_length, manifest.positions)
         self._language, self._prefix = next(iter(manifest.source_languages), ""), manifest.target_prefix
@@ -184,7 +186,7 @@ class MarianModel:
         workers = settings.threads or os.cpu_count() or 1
         budget = settings.cache_tokens // workers
         limits = Limits(settings.beam_size, budget, self._limit, settings.batch_tokens, workers)
-        self._batcher = Batcher(network, start, limits)
+        self._batcher = Batcher(network, start, limits, meter)
 
     def translate(self, texts: Sequence[str]) -> list[str]:
         """The best translation of each text; "" for empty ones."""

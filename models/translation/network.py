@@ -176,6 +176,11 @@ def _binding(session: Any, inputs: dict[str, Array], outputs: dict[str, Array]) 
     return binding
 
 
+def on_gpu(artifact: Artifact, settings: TranslationSettings) -> bool:
+    whole = artifact.manifest.quantisation == "none"
+    return settings.device != "cpu" and whole and "CUDAExecutionProvider" in ort.get_available_providers()
+
+
 def _providers(artifact: Artifact, settings: TranslationSettings) -> list[str]:
     """CUDA for fp32 artifacts where it is there: the int8 kernels are the processor's."""
     whole = artifact.manifest.quantisation == "none"

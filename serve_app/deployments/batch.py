@@ -5,13 +5,16 @@ Engines answer each item for itself, so an error is the answer to one item and n
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ray import exceptions
 from ray.serve.exceptions import RayServeException
 
 from models.errors import DubError, StageFailed
+from models.meter import FREE, Cost
 from serve_app.doors.wire import unwrap
+from serve_app.spending import book
 
 TRIES = 5
 """Calls of one item while replicas die under it; Serve itself does not call again."""
@@ -28,8 +31,25 @@ def broken(stage: str, cause: Exception) -> StageFailed:
     return error
 
 
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """An answer, with what its caller has used of the replica since the last one."""
+
+    answer: Any
+    cost: Cost
+
+
+def billed(answer: Any, engine: Any, caller: str) -> Any:
+    """The answer as it is where there is nothing to pay: not every engine measures what it uses."""
+    cost = engine.meter.take(caller) if hasattr(engine, "meter") else FREE
+    return answer if cost == FREE else Billed(answer, cost)
+
+
 def calling(method: Any, stage: str) -> Callable[..., Awaitable[Any]]:
-    """A handle's method as the pipeline wants it: errors raised as themselves, dead replicas called again."""
+    """A handle's method as the pipeline wants it: errors raised as themselves, dead replicas called again.
+
+    What the answer has cost is booked on the job in whose context this is called.
+    """
 
     async def call(*args: Any) -> Any:
         for attempt in range(1, TRIES + 1):
@@ -42,6 +62,9 @@ def calling(method: Any, stage: str) -> Callable[..., Awaitable[Any]]:
                     raise StageFailed(stage, "its replicas went away again and again", transient=True) from error
                 await asyncio.sleep(BACKOFF_S * 2 ** (attempt - 1))
                 continue
+            if isinstance(answer, Billed):
+                book(answer.cost)
+                answer = answer.answer
             if isinstance(answer, DubError):
                 raise answer
             return answer

@@ -14,7 +14,7 @@ from models import golden
 from models.errors import DubError
 from models.registry import load
 from models.segment import Clip, Transcript
-from serve_app.deployments.batch import broken
+from serve_app.deployments.batch import Billed, billed, broken
 
 
 @serve.deployment
@@ -25,12 +25,12 @@ class Recognizer:
         self._engine = load("asr", settings.engine, settings)
         golden.recognize(self._engine, settings)
 
-    async def recognize(self, clip: Clip, caller: str = "") -> Transcript | Exception:
+    async def recognize(self, clip: Clip, caller: str = "") -> Transcript | Billed | Exception:
         try:
             heard: Transcript = await asyncio.wrap_future(self._engine.submit(clip, caller))
         except Exception as error:  # the runtime raises types of its own
             return error if isinstance(error, DubError) else broken("transcription", error)
-        return heard
+        return billed(heard, self._engine, caller)
 
     async def languages(self) -> frozenset[str] | None:
         languages: frozenset[str] | None = self._engine.languages

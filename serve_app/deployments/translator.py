@@ -13,7 +13,7 @@ from configs.engines import TranslationSettings
 from models.errors import DubError
 from models.registry import load
 from models.segment import Sentence
-from serve_app.deployments.batch import broken
+from serve_app.deployments.batch import Billed, billed, broken
 
 
 @serve.deployment
@@ -24,12 +24,12 @@ class Translator:
         self._engine = load("translation", settings.engine, settings)
         self._engine.preload()
 
-    async def translate(self, sentence: Sentence, caller: str = "") -> Sentence | Exception:
+    async def translate(self, sentence: Sentence, caller: str = "") -> Sentence | Billed | Exception:
         try:
             answer: Sentence = await asyncio.wrap_future(self._engine.submit(sentence, caller))
         except Exception as error:  # the runtime raises types of its own
             return error if isinstance(error, DubError) else broken("translation", error)
-        return answer
+        return billed(answer, self._engine, caller)
 
     async def pairs(self) -> frozenset[tuple[str, str]]:
         pairs: frozenset[tuple[str, str]] = self._engine.pairs

@@ -25,6 +25,7 @@ from serve_app.jobs.store import LeaseLost, Store
 from serve_app.jobs.workspace import Workspace, artifacts
 from serve_app.paths import readable
 from serve_app.pipeline import dub
+from serve_app.spending import Attempt, metered
 
 logger = logging.getLogger(__name__)
 
@@ -61,23 +62,24 @@ class Runner:
         except asyncio.CancelledError:
             await stop(work)
             with suppress(LeaseLost):
-                self._store.release(job.id, job.fence, report.snapshot(), *report.drain())
+                self._store.release(job.id, job.fence, report.snapshot(), *report.drain(), lease.attempt.close())
             raise
         finally:
             await stop(work)
+            lease.attempt.close()
             lease.close()
         return job.id
 
     async def _dub(self, job: Job, report: Report, lease: "Lease") -> Result:
+        lease.attempt.enter()
         files = artifacts(self._roots.artifacts, job.id)
         tenant = job.request.tenant
         transcript = job.request.transcript and str(readable(job.request.transcript, tenant, self._roots))
         video = readable(job.request.path, tenant, self._roots)
         request = replace(job.request, path=str(video), transcript=transcript)
         workspace = Workspace(self._roots.work, job.id)
-        return await dub(
-            request, await self._models(), self._settings, workspace, files, report, lease.renew, job.edits
-        )
+        models = metered(await self._models(), lease.attempt.spending)
+        return await dub(request, models, self._settings, workspace, files, report, lease.renew, job.edits)
 
     async def _attend(self, lease: "Lease", work: "asyncio.Task[Result]") -> None:
         """Renews the lease until the work is done or unwanted, then writes how it ended."""
@@ -128,6 +130,7 @@ class Lease:
     def __init__(self, job: Job, store: Store, report: Report, lease_s: float) -> None:
         self.job = job
         self.report = report
+        self.attempt = Attempt(f"{job.id} {job.fence}")
         self._store = store
         self._lease_s = lease_s
         self._written = time.monotonic()
@@ -162,6 +165,8 @@ class Lease:
             write = partial(
                 verb, self.job.id, self.job.fence, *facts, self.report.snapshot(), self._lines[:], self._insights[:]
             )
+            if verb != self._store.renew:  # the attempt is over
+                write = partial(write, spent=self.attempt.close())
             answer = await asyncio.get_running_loop().run_in_executor(self._thread, write)
             self._written = time.monotonic()
             self._lines.clear()

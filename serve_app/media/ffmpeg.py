@@ -31,6 +31,7 @@ import psutil
 from numpy.typing import NDArray
 
 from models.errors import DubError, OutOfSpace, StageFailed
+from serve_app.spending import CHILDREN
 
 Samples = NDArray[np.float32]
 """Interleaved sound of shape (samples, channels)."""
@@ -220,6 +221,7 @@ async def _process(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await asyncio.shield(_reap(process))
+        CHILDREN.ended()
 
 
 async def _reap(process: asyncio.subprocess.Process) -> None:
