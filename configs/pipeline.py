@@ -127,6 +127,9 @@ class MuxSettings(Settings):
 
 class PipelineSettings(Settings):
     stall_s: float = Field(120.0, gt=0, description="a child process without progress for so long is ended")
+    engine_stall_s: float = Field(
+        600.0, gt=0, description="an engine that gave none of a job's calls an answer for so long is taken for stuck"
+    )
     prepare: PrepareSettings = PrepareSettings()
     extract: ExtractSettings = ExtractSettings()
     windows: WindowSettings = WindowSettings()
