@@ -14,6 +14,7 @@
     ├── StoreTooNew           the operator's  FAILED_PRECONDITION  503   the database belongs to a newer release
     ├── OutOfSpace            the operator's   RESOURCE_EXHAUSTED   507
     └── StageFailed           ours             INTERNAL             500   names the room; raise … from
+        └── Stalled               the engine or child process of a room showed no sign of life; transient
 
 A message is one sentence that says what to do. It never holds a stack trace, Python text, or a path that the caller
 did not give us. `code` is stable: clients and job rows keep it. `transient` tells the pipeline that a retry may help.
@@ -95,3 +96,11 @@ class StageFailed(DubError):
 
     def __str__(self) -> str:
         return f"{self.args[0]}: {self.args[1]}"
+
+
+class Stalled(StageFailed):
+    """What a room waits for shows no sign of life; always transient, and never one item's own fault."""
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(stage, message, transient=True)
+        self.args = (stage, message)

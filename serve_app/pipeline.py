@@ -37,6 +37,7 @@ from serve_app.stages import first, room
 from serve_app.stages.extract import extract
 from serve_app.stages.prepare import prepare
 from serve_app.stages.translate import Once
+from serve_app.stall import watched
 from serve_app.steps import Steps
 
 EACH_TARGET = STAGES[STAGES.index("translation") :]
@@ -66,6 +67,7 @@ async def dub(
     """
     said = await asyncio.to_thread(Memory, workspace.path("said.jsonl"))
     engine = key(settings.engines.translation.what())
+    models = watched(models, settings.pipeline.engine_stall_s)
     once = replace(models, translate=Once(models.translate, said, engine))  # equal sentences of a job: translated once
     own = workspace.path(f"attempt-{uuid.uuid4().hex[:8]}", "out")
     try:

@@ -30,7 +30,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from models.errors import DubError, OutOfSpace, StageFailed
+from models.errors import DubError, OutOfSpace, StageFailed, Stalled
 from serve_app.spending import CHILDREN
 
 Samples = NDArray[np.float32]
@@ -298,8 +298,8 @@ def _bytes_read(pid: int) -> int:
         return 0
 
 
-def _stalled(stage: str, stall_s: float) -> StageFailed:
-    return StageFailed(stage, f"media processing made no progress for {stall_s:g} seconds; try again", transient=True)
+def _stalled(stage: str, stall_s: float) -> Stalled:
+    return Stalled(stage, f"media processing made no progress for {stall_s:g} seconds; try again")
 
 
 def _judge(code: int | None, tail: _Tail, stage: str) -> None:

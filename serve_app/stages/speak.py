@@ -22,7 +22,7 @@ import soundfile
 
 from configs.pipeline import SpeakSettings
 from models.artifact import digest
-from models.errors import DubError, OutOfSpace, StageFailed
+from models.errors import DubError, OutOfSpace, StageFailed, Stalled
 from models.segment import Segment, Speech, Utterance
 from models.tts.plausible import require_plausible, sayable
 from serve_app.jobs.report import Report
@@ -96,7 +96,7 @@ class _Booth:
             gender = segment.wanted_voice or self.gender or segment.gender or "neutral"
             utterance = Utterance(segment.translation or "", self.language, gender)
             return await self._cached(silent, utterance, slot)
-        except OutOfSpace:  # silence would look like a voice that failed
+        except (OutOfSpace, Stalled):  # silence would look like a voice that failed
             raise
         except Exception as error:  # a dead replica raises types of Ray; whatever it is, one segment stays silent
             self._missed(segment, error)

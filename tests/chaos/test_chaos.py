@@ -23,7 +23,7 @@ def test_nothing_is_lost_and_nothing_is_done_twice() -> None:
     assert told == {
         "submitted": 4, "finished": 4, "different": 0, "restarts": 1, "hung": 0, "repeated_calls": 0
     }, ran.stdout + ran.stderr  # fmt: skip
-    assert row["kills"] >= 2 and row["calls"] > 50 and ran.returncode == 0
+    assert row["kills"] >= 2 and row["calls"] > 30 and ran.returncode == 0
 
 
 @pytest.mark.parametrize(

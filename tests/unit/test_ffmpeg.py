@@ -15,7 +15,7 @@ import psutil
 import pytest
 import soundfile
 
-from models.errors import OutOfSpace, StageFailed
+from models.errors import OutOfSpace, StageFailed, Stalled
 from serve_app.media import ffmpeg
 from tests.data.media import clip, make, tone
 
@@ -90,6 +90,19 @@ async def test_a_stall_ends_the_child(tmp_path: Path, pipe: Path) -> None:
     assert failure.value.transient
     assert failure.value.stage == "audio_extraction"
     assert time.monotonic() - began < 30
+    assert not children()
+
+
+async def test_a_stopped_child_is_noticed_and_ended() -> None:
+    endless = ["-f", "lavfi", "-re", "-i", "anullsrc=d=600", "-f", "null", "-"]
+    task = asyncio.create_task(ffmpeg.run(endless, stage="video_combination", stall_s=1.5))
+    while not (alive := children()):
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(2.5)
+    assert not task.done()  # slow as it is, it moves
+    alive[0].send_signal(signal.SIGSTOP)
+    with pytest.raises(Stalled, match=r"video_combination: .*no progress for 1.5 seconds"):
+        await asyncio.wait_for(task, 10)
     assert not children()
 
 

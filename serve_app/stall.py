@@ -1,0 +1,61 @@
+"""An engine that is asked and never answers is noticed.
+
+How long an answer may take nobody can say: a clip waits in the engine's queue behind those of other jobs, on a small
+machine for minutes. But engines serve their jobs in turn, so while one works at all, each of its jobs gets an answer
+now and then, however many others wait. So what is bounded is not the wait for an answer but the silence: an engine that
+gave none of a job's calls an answer for `engine_stall_s` is taken for stuck, and the job fails at that stage with a
+fault that may pass. It begins again from its checkpoints, elsewhere or later. An error is an answer.
+
+What it costs: a job that asks only once is noticed no sooner than the bound, and a single answer that honestly takes
+longer than the bound is given up; the setting is for the slowest engine on the largest piece, not for the average.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from models.errors import Stalled
+from serve_app.engines import Models
+
+STAGES = {
+    "detect": "transcription",
+    "diarize": "transcription",
+    "recognize": "transcription",
+    "translate": "translation",
+    "speak": "tts",
+}
+"""The stage of the wire in which a verb is waited for."""
+
+
+def watched(models: Models, stall_s: float) -> Models:
+    """The engines of one job, each of which raises Stalled after `stall_s` seconds of silence."""
+    verbs = {name: getattr(models, name) for name in STAGES}
+    return replace(
+        models, **{name: Watched(verb, STAGES[name], stall_s).call for name, verb in verbs.items() if verb is not None}
+    )
+
+
+class Watched:
+    """One verb; `call` is it, and raises Stalled, after which the answer is not waited for any more."""
+
+    def __init__(self, verb: Callable[[Any], Awaitable[Any]], stage: str, stall_s: float) -> None:
+        self._verb = verb
+        self._stage = stage
+        self._stall_s = stall_s
+        self._heard = 0.0
+
+    async def call(self, item: Any) -> Any:
+        answer = asyncio.ensure_future(self._verb(item))
+        asked = time.monotonic()
+        try:
+            while not answer.done():
+                silence = time.monotonic() - max(self._heard, asked)
+                if silence > self._stall_s:
+                    raise Stalled(self._stage, f"its engine gave no answer for {self._stall_s:g} s; try again")
+                await asyncio.wait({answer}, timeout=self._stall_s - silence + 0.01)
+            self._heard = time.monotonic()
+            return await answer
+        finally:
+            answer.cancel()

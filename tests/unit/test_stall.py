@@ -1,0 +1,97 @@
+"""An engine that never answers is noticed, whichever it is; one that is slow, or busy with others, is waited for."""
+
+import asyncio
+import dataclasses
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.app import AppSettings
+from models.errors import StageFailed, Stalled
+from serve_app.stall import STAGES, Watched
+from tests.unit.test_pipeline import ECHO, Bench
+
+PATIENCE_S = 0.5
+SETTINGS = AppSettings.model_validate({**ECHO, "pipeline": {**ECHO["pipeline"], "engine_stall_s": PATIENCE_S}})
+
+
+async def never(item: Any) -> Any:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("verb", [verb for verb in STAGES if verb != "diarize"])
+async def test_an_engine_that_never_answers_ends_the_run_at_its_stage(
+    tmp_path: Path, short_talk: Path, verb: str
+) -> None:
+    bench = Bench(tmp_path, short_talk)
+    began = time.monotonic()
+    with pytest.raises(StageFailed) as caught:
+        await bench.run(SETTINGS, dataclasses.replace(bench.models, **{verb: never}))
+    assert (caught.value.stage, caught.value.transient) == (STAGES[verb], True)
+    assert "no answer for 0.5 s" in str(caught.value)
+    assert time.monotonic() - began < 20
+    await bench.run(SETTINGS)  # what was finished before is there
+
+
+async def test_without_an_answer_about_voices_there_is_one_speaker(tmp_path: Path, short_talk: Path) -> None:
+    bench = Bench(tmp_path, short_talk)
+    await bench.run(SETTINGS, dataclasses.replace(bench.models, diarize=never))
+    assert any("no answer for 0.5 s" in line.message for line in bench.report.lines())
+
+
+async def test_waiting_in_a_queue_is_no_stall() -> None:
+    turn = asyncio.Lock()
+
+    async def busy(item: int) -> int:
+        async with turn:
+            await asyncio.sleep(0.1)
+        return item
+
+    watched = Watched(busy, "translation", stall_s=0.25)
+    assert await asyncio.gather(*map(watched.call, range(10))) == list(range(10))  # the last one waits for a second
+
+
+async def test_an_error_is_an_answer() -> None:
+    async def fails(item: int) -> int:
+        raise StageFailed("translation", "no such pair")
+
+    with pytest.raises(StageFailed, match="no such pair"):
+        await Watched(fails, "translation", stall_s=0.25).call(1)
+
+
+async def test_silence_before_the_first_question_does_not_count() -> None:
+    async def slow(item: int) -> int:
+        await asyncio.sleep(0.15)
+        return item
+
+    watched = Watched(slow, "tts", stall_s=0.3)
+    assert await watched.call(1) == 1
+    await asyncio.sleep(0.4)
+    assert await watched.call(2) == 2
+
+
+async def test_whoever_is_given_up_is_not_worked_for_any_more() -> None:
+    ended = asyncio.Event()
+
+    async def stuck(item: int) -> int:
+        try:
+            return await never(item)
+        finally:
+            ended.set()
+
+    with pytest.raises(Stalled):
+        await Watched(stuck, "tts", stall_s=0.05).call(1)
+    await asyncio.wait_for(ended.wait(), 1)
+    call = asyncio.create_task(Watched(stuck, "tts", stall_s=60).call(1))
+    ended.clear()
+    await asyncio.sleep(0.05)
+    call.cancel()
+    await asyncio.wait_for(ended.wait(), 1)
+
+
+def test_it_comes_from_another_process_as_itself() -> None:
+    error = pickle.loads(pickle.dumps(Stalled("tts", "silent")))
+    assert (type(error), error.stage, error.transient, str(error)) == (Stalled, "tts", True, "tts: silent")
