@@ -7,7 +7,7 @@ roots come from the environment (`Roots`). There is no third place.
 import os
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, IPvAnyNetwork, SecretStr
 
 from configs.base import Settings
 from configs.engines import EngineSettings
@@ -66,12 +66,27 @@ class IngressSettings(Settings):
     audio_at_once: int = Field(8, ge=1, description="recordings that are listened to at the same time; others wait")
 
 
+class WebhookSettings(Settings):
+    """How the end of a job is told to an address of its owner; only with WEBHOOK_SECRET in the environment."""
+
+    timeout_s: float = Field(10.0, gt=0, description="for one try, from the connection to the answer's headers")
+    tries: int = Field(8, ge=1)
+    backoff_s: float = Field(10.0, ge=0, description="pause after the first try; four times as long after each")
+    max_backoff_s: float = Field(6 * 3600.0, ge=0)
+    every_s: float = Field(1.0, gt=0, description="how often Ingress looks for what is due")
+    at_once: int = Field(16, ge=1, description="tries at the same time, in each Ingress")
+    allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="private networks that may be reached all the same, such as 10.1.0.0/16"
+    )
+
+
 class AppSettings(Settings):
     engines: EngineSettings = EngineSettings()
     pipeline: PipelineSettings = PipelineSettings()
     jobs: JobSettings = JobSettings()
     cleanup: CleanupSettings = CleanupSettings()
     ingress: IngressSettings = IngressSettings()
+    webhooks: WebhookSettings = WebhookSettings()
 
 
 class Roots(Settings):
@@ -81,10 +96,14 @@ class Roots(Settings):
     artifacts: Path
     work: Path
     database_url: SecretStr
+    webhook_secret: SecretStr | None = None
 
     @classmethod
     def from_environment(cls) -> "Roots":
-        """Reads UPLOADS_DIR, ARTIFACTS_DIR, TEMP_WORK_DIR and DATABASE_URL; makes the folders; paths are absolute."""
+        """Reads UPLOADS_DIR, ARTIFACTS_DIR, TEMP_WORK_DIR, DATABASE_URL and WEBHOOK_SECRET; makes the folders.
+
+        Paths are absolute.
+        """
         home = Path("var").resolve()
         folders = {
             "uploads": Path(os.environ.get("UPLOADS_DIR") or home / "uploads").resolve(),
@@ -94,11 +113,13 @@ class Roots(Settings):
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
         url = os.environ.get("DATABASE_URL") or f"sqlite:///{folders['work'] / '.jobs.sqlite'}"
-        return cls(**folders, database_url=SecretStr(url))
+        secret = os.environ.get("WEBHOOK_SECRET")
+        return cls(**folders, database_url=SecretStr(url), webhook_secret=SecretStr(secret) if secret else None)
 
     def as_environment(self) -> dict[str, str]:
         """The same roots as variables, absolute, for processes that run elsewhere."""
-        return {
+        secret = {"WEBHOOK_SECRET": self.webhook_secret.get_secret_value()} if self.webhook_secret else {}
+        return secret | {
             "UPLOADS_DIR": str(self.uploads),
             "ARTIFACTS_DIR": str(self.artifacts),
             "TEMP_WORK_DIR": str(self.work),

@@ -33,10 +33,12 @@ from serve_app.doors.desk import Desk
 from serve_app.doors.http import build_api, control_of
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.cleanup import Cleanup
+from serve_app.jobs.deliveries import Outbox
 from serve_app.jobs.job import Control, State
 from serve_app.jobs.store import Store
 from serve_app.jobs.tenants import Tenants
 from serve_app.jobs.tokens import Tokens
+from serve_app.jobs.webhooks import Webhooks, signing_key
 from serve_app.local import in_thread
 from serve_app.proto import translation_pb2 as pb
 
@@ -74,7 +76,11 @@ class Ingress:
         )
         tokens = Tokens(self._store, driver.run.remote, settings.jobs.tick_s)
         cleanup = Cleanup(self._store, roots, settings.cleanup)
-        self._loops = [asyncio.create_task(loop.run()) for loop in (self._desk.watch, tokens, cleanup)]
+        loops = [self._desk.watch, tokens, cleanup]
+        if roots.webhook_secret:
+            outbox = Outbox(self._store.database, settings.webhooks)
+            loops.append(Webhooks(outbox, settings.webhooks, signing_key(roots.webhook_secret)))
+        self._loops = [asyncio.create_task(loop.run()) for loop in loops]
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self._desk, self._access, self._ready, self._transcriber, self._settings)

@@ -26,7 +26,9 @@ from serve_app.jobs.ledger import NO_JOB
 from serve_app.jobs.quotas import weigh
 from serve_app.jobs.store import Store
 from serve_app.jobs.watch import Watch
+from serve_app.jobs.usage import Usage
 from serve_app.jobs.workspace import artifact_of, artifacts, disk_space, safe_id
+from serve_app.jobs.webhooks import check_address
 from serve_app.paths import MAX_PATH, home, outside, readable
 
 CHUNK = 1 << 20
@@ -58,13 +60,22 @@ class Desk:
         self._recognize = recognize
         self._hears = hears
         self.watch = Watch(store, settings.jobs)
-        self.editor = Editor(store.database, roots.artifacts)
+        self.usage = Usage(store.database)
+        self.editor = Editor(store.database, roots.artifacts, settings.jobs.max_queued)
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
     async def take(self, caller: Caller, request: Request) -> Job:
         """Accepts a job: new, attached to while it lives, or sent back to the queue after it failed."""
-        return await asyncio.to_thread(self._take, proper(replace(request, tenant=caller.tenant)))
+        return await asyncio.to_thread(self._take, self.check(replace(request, tenant=caller.tenant)))
+
+    def check(self, request: Request) -> Request:
+        """The request in its usual form. Raises InvalidJob for what no job could do, or not in this service."""
+        if request.webhook:
+            check_address(request.webhook)
+            if self._roots.webhook_secret is None:
+                raise InvalidJob("this service sends no webhooks until its operator sets WEBHOOK_SECRET")
+        return proper(request)
 
     def _take(self, request: Request) -> Job:
         for path in filter(None, (request.path, request.transcript)):

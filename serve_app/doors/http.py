@@ -28,7 +28,7 @@ from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
 from serve_app.doors import openai, segments, wire
 from serve_app.doors.access import FORM_BYTES, Access, Caller, Guard, Who
-from serve_app.doors.desk import Desk, TooLarge, proper
+from serve_app.doors.desk import Desk, TooLarge
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs import job as nouns
 from serve_app.jobs.job import Control
@@ -162,17 +162,15 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
         transcript: Annotated[UploadFile | None, File(description="SRT or WebVTT: what is said, and when")] = None,
         transcript_path: Annotated[str | None, Form(description="the same, as `path`")] = None,
     ) -> dict[str, Any]:
+        webhook: Annotated[str, Form(description="an address that is told how the job has ended")] = "",
         job_id = uuid.uuid4().hex
         if (path is None) == (file is None):
             raise InvalidJob("send either the video itself as `file`, or the `path` of one that the service can read")
         if bool(target_lang) == bool(target_langs):
             raise InvalidJob("name the language of the dub as `target_lang`, or several of them as `target_langs`")
         first, *also = nouns.languages(target_lang, *target_langs)
-        request = proper(
-            nouns.Request(
-                job_id, path or "", source_lang, first, voice_gender, subtitles, also=tuple(also), priority=priority
-            )
-        )
+        asked = nouns.Request(job_id, path or "", source_lang, first, voice_gender, subtitles, also=tuple(also))
+        request = desk.check(replace(asked, priority=priority, webhook=webhook))
         try:
             if file is not None:
                 video = await desk.receive(caller, job_id, file.filename or "", file.file)

@@ -24,6 +24,7 @@ from models.translation.form import visible
 from serve_app.jobs.database import Database
 from serve_app.jobs.job import Control, Job, Progress, State
 from serve_app.jobs.ledger import Row, later, locked
+from serve_app.jobs.quotas import admit
 from serve_app.jobs.tables import jobs
 from serve_app.jobs.workspace import artifacts
 
@@ -92,9 +93,10 @@ def edit_of(rows: Rows, segment: int, target: str) -> Edit:
 class Editor:
     """All methods block. `root` is the folder of the artifacts; `clock` gives Unix seconds."""
 
-    def __init__(self, database: Database, root: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Database, root: Path, max_queued: int, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._root = root
+        self._max_queued = max_queued
         self._clock = clock
 
     def segments(self, job: Job, target: str = "") -> list[dict[str, Any]]:
@@ -123,11 +125,15 @@ class Editor:
             connection.execute(update(jobs).where(jobs.c.id == job.id).values(values))
 
     def redub(self, job: Job) -> None:
-        """Sends a job that has completed once back to the queue. Raises WrongState for any other."""
+        """Sends a job that has completed once back to the queue.
+
+        Raises WrongState for any other, NotAllowed when its tenant has used up a limit.
+        """
         if not all(Path(path).is_file() for path in (job.request.path, job.request.transcript) if path):
             raise WrongState("the video of this job is not there any more; upload it and submit it as a new job")
         with self._database.write() as connection:
             row = _resting(connection, job.id)
+            admit(connection, row["tenant"], self._max_queued, self._clock())
             values = {
                 "state": State.WAITING,
                 "control": Control.RUN,

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import BindParameter, ColumnElement, Connection, and_, insert, or_, select, update
 
 from models.errors import JobNotFound
+from serve_app.jobs.deliveries import announce
 from serve_app.jobs.job import Control, Insight, LogLine, Progress, Request, State
 from serve_app.jobs.tables import attempts, insights, jobs, logs, request_json
 
@@ -96,7 +97,9 @@ def end(connection: Connection, row: Row, state: State, now: float, outcome: str
     close_attempt(connection, row, now, outcome)
     ended = {"state": state, "owner": "", "lease_until": 0.0, "updated_at": later(row, now)}
     ended["finished_at"] = None if state.live else now
-    connection.execute(update(jobs).where(jobs.c.id == row["id"]).values({**ended, **values}))
+    ended.update(values)
+    connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(ended))
+    announce(connection, {**row, **ended}, now)
 
 
 def close_attempt(connection: Connection, row: Row, now: float, outcome: str) -> None:

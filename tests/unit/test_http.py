@@ -172,9 +172,8 @@ async def test_transcripts_that_are_refused(http: httpx.AsyncClient, roots: Root
 @pytest.mark.parametrize(
     ("form", "fields"),
     [
-        ({}, "target_lang"),
         ({"target_lang": "es", "subtitles": "shiny", "path": "/x"}, "subtitles"),
-        ({"subtitles": "shiny"}, "subtitles, target_lang"),
+        ({"subtitles": "shiny", "priority": "first"}, "priority, subtitles"),
     ],
 )
 async def test_a_form_that_does_not_fit_names_its_fields(

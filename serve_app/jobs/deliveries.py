@@ -1,0 +1,106 @@
+"""Whoever wants to be told how a job has ended: rows of what is to be sent, and of what became of it.
+
+The row of a delivery is written in the transaction that ends the job, so neither is there without the other. A loop in
+each Ingress sends what is due (`webhooks`): it claims a row by moving its due time past the end of the try, so that no
+two replicas send the same one at the same moment, and a replica that dies in the middle only makes it due again. Who
+receives it may therefore get it twice, under the same id; and deliveries may overtake each other. What fails is tried
+again with growing pauses, up to a bound.
+"""
+
+import json
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from configs.app import WebhookSettings
+from serve_app.jobs.database import Database
+from serve_app.jobs.job import State
+from serve_app.jobs.tables import deliveries
+
+logger = logging.getLogger(__name__)
+
+
+def announce(connection: Connection, row: Mapping[Any, Any], now: float) -> None:
+    """Writes the delivery of a job that has just ended, `row` as it is now; nothing for one without a webhook."""
+    url = row["request"].get("webhook", "")
+    if not url or row["state"].live:
+        return
+    name = f"msg_{uuid.uuid4().hex}"
+    body = json.dumps(message(name, row, now), ensure_ascii=False)
+    values = {"id": name, "job_id": row["id"], "url": url, "body": body, "created_at": now, "due_at": now}
+    connection.execute(insert(deliveries).values(values))
+
+
+def message(name: str, row: Mapping[Any, Any], now: float) -> dict[str, Any]:
+    """What is sent. No path of ours: whoever wants the files asks for the job's result."""
+    request, state, result = row["request"], row["state"], row["result"]
+    return {
+        "id": name,
+        "event": f"job.{state.value}",
+        "job_id": row["id"],
+        "status": state.value,
+        "target_langs": [request["target_lang"], *request.get("also", ())],
+        "error": {"code": row["error_code"], "message": row["error"]} if state is State.FAILED else None,
+        "duration_s": result["duration_s"] if state is State.COMPLETED and result else None,
+        "created_at": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    id: str
+    job_id: str
+    url: str
+    body: str
+    tries: int  # this one included
+
+
+class Outbox:
+    """The rows of deliveries. All methods block. `clock` gives Unix seconds."""
+
+    def __init__(self, database: Database, settings: WebhookSettings, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+
+    def claim(self) -> list[Delivery]:
+        """Deliveries to try now; nobody else gets them while a try can last."""
+        now = self._clock()
+        due = select(deliveries).where(deliveries.c.due_at <= now).order_by(deliveries.c.due_at)
+        due = due.limit(self._settings.at_once)
+        with self._database.read() as connection:  # mostly nothing is due, and a read holds up nobody
+            if connection.execute(due).first() is None:
+                return []
+        with self._database.write() as connection:
+            rows = connection.execute(due.with_for_update(skip_locked=True)).mappings().all()
+            for row in rows:
+                lease = {"tries": row["tries"] + 1, "due_at": now + 2 * self._settings.timeout_s + 10}
+                connection.execute(update(deliveries).where(deliveries.c.id == row["id"]).values(lease))
+        return [Delivery(row["id"], row["job_id"], row["url"], row["body"], row["tries"] + 1) for row in rows]
+
+    def delivered(self, delivery: Delivery) -> None:
+        values = {"due_at": None, "delivered_at": self._clock(), "error": ""}
+        with self._database.write() as connection:
+            connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(values))
+
+    def failed(self, delivery: Delivery, reason: str, final: bool = False) -> None:
+        """Due again after a pause that grows with the tries; never again after the last of them."""
+        final = final or delivery.tries >= self._settings.tries
+        if final:
+            logger.warning("a webhook of job %s is given up: %s", delivery.job_id, reason)
+        values = {"due_at": None if final else self._clock() + self.pause(delivery.tries), "error": reason}
+        this = (deliveries.c.id == delivery.id) & (deliveries.c.tries == delivery.tries)
+        with self._database.write() as connection:
+            connection.execute(update(deliveries).where(this, deliveries.c.delivered_at.is_(None)).values(values))
+
+    def pause(self, tries: int) -> float:
+        """Seconds after so many tries, a quarter more or less, so that a receiver that comes back is not stormed."""
+        pause = min(self._settings.max_backoff_s, self._settings.backoff_s * 4.0 ** (tries - 1))
+        return pause * random.uniform(0.75, 1.25)  # noqa: S311

@@ -1,0 +1,133 @@
+"""Sends what is due in `deliveries`, signed, to addresses that callers have named.
+
+Signed as in the Standard Webhooks scheme: base64 of HMAC-SHA256 over "<id>.<timestamp>.<body>", in the headers
+webhook-id, webhook-timestamp and webhook-signature. Anything but a 2xx within the time limit is a failure. Answers are
+not read, redirects not followed; `egress` says where a connection may go.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import logging
+import random
+import time
+from collections.abc import Callable
+
+import aiohttp
+from pydantic import SecretStr
+from yarl import URL
+
+from configs.app import WebhookSettings
+from models.errors import ArtifactMissing, InvalidJob
+from serve_app import egress
+from serve_app.jobs.deliveries import Delivery, Outbox
+
+logger = logging.getLogger(__name__)
+
+MAX_URL = 2048
+PREFIX = "whsec_"
+GONE = 410
+"""The receiver wants no more of it."""
+
+
+def check_address(url: str) -> None:
+    """Raises InvalidJob unless `url` could be an address to send to; where it leads is looked at when it is used."""
+    try:
+        address = URL(url)
+        fits = address.scheme in ("http", "https") and bool(address.host) and address.port != 0
+    except ValueError:
+        fits = False
+    if not fits or address.user or address.password or len(url) > MAX_URL:
+        raise InvalidJob(
+            f"a webhook is an address with http or https, without a password, of at most {MAX_URL} characters"
+        )
+
+
+def signing_key(secret: SecretStr) -> bytes:
+    """The bytes to sign with: after `whsec_` they are base64, else the text itself. Raises ArtifactMissing."""
+    text = secret.get_secret_value()
+    if not text.startswith(PREFIX):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix(PREFIX), validate=True)
+    except binascii.Error as error:
+        raise ArtifactMissing("WEBHOOK_SECRET begins with whsec_ and is not base64 after that; set it anew") from error
+
+
+def signature(key: bytes, delivery: str, timestamp: int, body: str) -> str:
+    """The header's value: version and signature."""
+    told = f"{delivery}.{timestamp}.{body}".encode()
+    return f"v1,{base64.b64encode(hmac.digest(key, told, hashlib.sha256)).decode()}"
+
+
+class Webhooks:
+    """`run()` is the loop that sends, one task per process."""
+
+    def __init__(self, outbox: Outbox, settings: WebhookSettings, key: bytes, clock: Callable[[], float] = time.time):
+        self._outbox = outbox
+        self._settings = settings
+        self._key = key
+        self._clock = clock
+
+    async def run(self) -> None:
+        while True:
+            sent = 0
+            try:
+                sent = await self.round()
+            except Exception:  # the database may be away for a while
+                logger.exception("webhooks could not be sent")
+            if sent < self._settings.at_once:
+                await asyncio.sleep(random.uniform(0.9, 1.1) * self._settings.every_s)  # noqa: S311
+
+    async def round(self) -> int:
+        """Tries what is due, all at once; how many there were."""
+        due = await asyncio.to_thread(self._outbox.claim)
+        if due:
+            async with self._session() as session:
+                await asyncio.gather(*(self._try(session, delivery) for delivery in due))
+        return len(due)
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=egress.connector(self._settings.allowed_networks),
+            timeout=aiohttp.ClientTimeout(total=self._settings.timeout_s),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
+
+    async def _try(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
+        try:
+            status = await self._post(session, delivery)
+        except Exception as error:
+            await asyncio.to_thread(self._outbox.failed, delivery, self._reason(error))
+            return
+        if 200 <= status < 300:
+            await asyncio.to_thread(self._outbox.delivered, delivery)
+        else:
+            reason = f"it answered with {status}" + (", and redirects are not followed" if status // 100 == 3 else "")
+            await asyncio.to_thread(self._outbox.failed, delivery, reason, status == GONE)
+
+    async def _post(self, session: aiohttp.ClientSession, delivery: Delivery) -> int:
+        """The status of the answer, whose body is left unread."""
+        now = int(self._clock())
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "dubserve",
+            "webhook-id": delivery.id,
+            "webhook-timestamp": str(now),
+            "webhook-signature": signature(self._key, delivery.id, now, delivery.body),
+        }
+        body = delivery.body.encode()
+        async with session.post(delivery.url, data=body, headers=headers, allow_redirects=False) as answer:
+            return answer.status
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            return f"it did not answer within {self._settings.timeout_s:g} s"
+        if isinstance(getattr(error, "os_error", error), egress.NotPublic):
+            return "it lies in a private network, and nothing was sent there"
+        if not isinstance(error, aiohttp.ClientError | OSError | ValueError):
+            logger.error("unforeseen error in a webhook", exc_info=error)
+        return "no connection could be made to it"
