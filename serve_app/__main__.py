@@ -1,4 +1,4 @@
-"""The command line: dub · serve · submit · demo · jobs.
+"""The command line: dub · serve · submit · demo · jobs · tenants · keys · usage.
 
 Exit codes: 0 done, 2 where the caller can mend it (an option, the video), 130 after Ctrl-C, 1 for everything else.
 """
@@ -26,9 +26,11 @@ from rich.text import Text
 from configs.app import AppSettings, JobSettings, Roots
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
+from serve_app import tenancy
 from serve_app.jobs.job import Request, languages
 from serve_app.jobs.workspace import disk_space, safe_id
 from serve_app.media.ffmpeg import whole
+from serve_app.tenancy import shelf
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -183,11 +185,14 @@ def submit(
     transcript: Transcript = None,
     url: Annotated[str, typer.Option(help="host:port of the gRPC door")] = "localhost:50051",
     session: Annotated[str, typer.Option(help="id of the job; give the same again to attach or resume")] = "",
+    key: Annotated[str, typer.Option(envvar="DUBSERVE_KEY", help="of a tenant; left out: nobody's in particular")] = "",
+    priority: Annotated[int, typer.Option(min=-100, max=100, help="among your own jobs; higher goes first")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Send one video to a running service and follow it.
 
-    The service reads files in its uploads folder (UPLOADS_DIR) only; a video from elsewhere is copied there first.
+    The service reads files in its uploads folder (UPLOADS_DIR) only, or with a key in that of its tenant; a video from
+    elsewhere is copied there first.
     """
     from serve_app.client import Client
     from serve_app.demo import follow
@@ -195,13 +200,13 @@ def submit(
 
     session = session or uuid.uuid4().hex
     with told(f"interrupted; a job that was sent goes on, and --session {session} shows it again"):
-        uploads = Roots.from_environment().uploads
+        uploads = shelf(key, Roots.from_environment())
         if not video.is_relative_to(uploads):
             video = uploaded(video, uploads / f"{safe_id(session)}{video.suffix}", url)
         if transcript and not transcript.is_relative_to(uploads):
             transcript = uploaded(transcript, uploads / f"{safe_id(session)}{transcript.suffix}", url)
         quiet = Console(quiet=True) if as_json else console
-        with Client(url) as client, Screen(quiet) as screen:
+        with Client(url, key=key, priority=priority) as client, Screen(quiet) as screen:
             options = {"source": source, "gender": voice, "transcript": str(transcript or "")}
             result = follow(client, session, video, to, screen, **options)
         show({"session": session, "output": result.output_path, "seconds": result.processing_time_seconds}, as_json)
@@ -261,6 +266,11 @@ def jobs(
         cells = (job["id"], job["status"], job["target_lang"], percent, job["message"])
         table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
+
+
+app.add_typer(tenancy.tenants, name="tenants")
+app.add_typer(tenancy.keys, name="keys")
+app.command("usage")(tenancy.usage)
 
 
 def show(result: dict[str, Any], as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """A small synchronous gRPC client: what the command line, the tests and the load bench speak through.
 
-It sends no metadata, exactly as the API that calls this service in production.
+Without a key it sends no metadata, exactly as the API that calls this service in production.
 
 A stream that breaks in the middle of a job is taken up again: the job goes on without its listeners, and whoever asks
 for it by its id attaches to it. Before that it is asked whether it has ended meanwhile, since to ask for a failed or
@@ -49,6 +49,8 @@ class Client:
 
     url: str = "localhost:50051"
     patience_s: float = 60.0  # how long a stream that broke is taken up again before it is given up
+    key: str = ""  # of a tenant; "": none is sent
+    priority: int = 0  # of the jobs that are submitted
     _channel: grpc.Channel | None = None
 
     def __enter__(self) -> Self:
@@ -60,6 +62,11 @@ class Client:
     def __exit__(self, *_: object) -> None:
         if self._channel:
             self._channel.close()
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        key = (("authorization", f"Bearer {self.key}"),) if self.key else ()
+        return (*key, ("priority", str(self.priority))) if self.priority else key
 
     @property
     def stub(self) -> TranslationServiceStub:
@@ -89,7 +96,7 @@ class Client:
         status, heard = "", 0.0
         while True:
             try:
-                for snapshot in self.stub.TranslateVideo(request):
+                for snapshot in self.stub.TranslateVideo(request, metadata=self.metadata):
                     status, heard = snapshot.status, time.monotonic()
                     yield snapshot
                 return
@@ -102,7 +109,8 @@ class Client:
         while time.monotonic() < until:
             time.sleep(RETRY_S)
             try:
-                self.stub.GetTranslationResult(pb.ResultRequest(session_id=session_id), timeout=RETRY_S * 10)
+                asked = pb.ResultRequest(session_id=session_id)
+                self.stub.GetTranslationResult(asked, timeout=RETRY_S * 10, metadata=self.metadata)
             except grpc.RpcError as error:
                 if error.code() in AWAY:
                     continue
@@ -112,13 +120,13 @@ class Client:
 
     def result(self, session_id: str) -> pb.TranslationResult:
         try:
-            return self.stub.GetTranslationResult(pb.ResultRequest(session_id=session_id))
+            return self.stub.GetTranslationResult(pb.ResultRequest(session_id=session_id), metadata=self.metadata)
         except grpc.RpcError as error:
             raise failed(error, self.url) from None
 
     def cancel(self, session_id: str) -> pb.CancelResponse:
         try:
-            return self.stub.CancelTranslation(pb.CancelRequest(session_id=session_id))
+            return self.stub.CancelTranslation(pb.CancelRequest(session_id=session_id), metadata=self.metadata)
         except grpc.RpcError as error:
             raise failed(error, self.url) from None
 
