@@ -32,9 +32,10 @@ STAGES = {
 def watched(models: Models, stall_s: float) -> Models:
     """The engines of one job, each of which raises Stalled after `stall_s` seconds of silence."""
     verbs = {name: getattr(models, name) for name in STAGES}
-    return replace(
-        models, **{name: Watched(verb, STAGES[name], stall_s).call for name, verb in verbs.items() if verb is not None}
-    )
+    calls: dict[str, Any] = {
+        name: Watched(verb, STAGES[name], stall_s).call for name, verb in verbs.items() if verb is not None
+    }
+    return replace(models, **calls)
 
 
 class Watched:
