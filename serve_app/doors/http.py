@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from configs.app import AppSettings
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
-from serve_app.doors import openai, segments, wire
+from serve_app.doors import openai, segments, usage, wire
 from serve_app.doors.access import FORM_BYTES, Access, Caller, Guard, Who
 from serve_app.doors.desk import Desk, TooLarge
 from serve_app.doors.transcribe import Transcriber
@@ -58,6 +58,7 @@ def build_api(desk: Desk, access: Access, ready: Ready, transcriber: Transcriber
     segments.add_segments(api, desk)  # before the jobs, whose route of actions takes every word
     add_jobs(api, desk)
     add_files(api, desk)
+    usage.add_usage(api, desk.usage)
     add_health(api, desk, ready)
     openai.add_audio(api, transcriber, settings)
     return api
@@ -161,8 +162,8 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
         file: Annotated[UploadFile | None, File()] = None,
         transcript: Annotated[UploadFile | None, File(description="SRT or WebVTT: what is said, and when")] = None,
         transcript_path: Annotated[str | None, Form(description="the same, as `path`")] = None,
-    ) -> dict[str, Any]:
         webhook: Annotated[str, Form(description="an address that is told how the job has ended")] = "",
+    ) -> dict[str, Any]:
         job_id = uuid.uuid4().hex
         if (path is None) == (file is None):
             raise InvalidJob("send either the video itself as `file`, or the `path` of one that the service can read")
