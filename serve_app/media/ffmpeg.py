@@ -21,9 +21,10 @@ import time
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import imageio_ffmpeg
 import numpy as np
@@ -37,6 +38,11 @@ Samples = NDArray[np.float32]
 """Interleaved sound of shape (samples, channels)."""
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_brood: ContextVar[list[int]] = ContextVar("brood", default=[])  # noqa: B039 - everybody else's, and nobody's to end
+"""Where `short` notes its children for whoever may have to end them."""
 
 _TICK_S = 0.5
 _LIBC = ctypes.CDLL(None)
@@ -87,17 +93,35 @@ def short(args: Sequence[str], *, timeout_s: float, feed: bytes = b"") -> bytes:
     Raises OSError where there is no ffmpeg, and subprocess.SubprocessError when it fails or takes too long.
     """
     command = [binary(), "-nostdin", "-hide_banner", "-v", "error", *args]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True) as process:
+    pipe, brood = subprocess.PIPE, _brood.get()
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, preexec_fn=_die_with_us
+    ) as process:
+        brood.append(process.pid)
         try:
             out, errors = process.communicate(feed, timeout_s)
         except BaseException:  # a child of the child would hold the pipes open
             os.killpg(process.pid, signal.SIGKILL)
             raise
+        finally:
+            brood.remove(process.pid)
     if process.returncode:
         log.debug("ffmpeg ended with %s:\n%s", process.returncode, errors.decode(errors="replace"))
         raise subprocess.CalledProcessError(process.returncode, "ffmpeg")
     return out
+
+
+async def in_thread(work: Callable[..., T], *args: Any) -> T:
+    """asyncio.to_thread for work that calls `short`: when it is cancelled, so is the child that it waits for."""
+    brood: list[int] = []
+    token = _brood.set(brood)
+    try:
+        return await asyncio.to_thread(work, *args)
+    finally:
+        _brood.reset(token)
+        for pid in brood[:]:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
 
 async def run(

@@ -82,7 +82,7 @@ async def mux(
         loudness = await _mix(source, segments, mix, settings, stall_s, report)
         master = await _master(mix, loudness, bool(segments), settings, stall_s)
         _explain(master, loudness, bool(segments), settings, report)
-        encoder = await asyncio.to_thread(choose_encoder, settings.encoder)
+        encoder = await ffmpeg.in_thread(choose_encoder, settings.encoder)
         plan = Plan(source, mix, master.filters, captions, mode, False, encoder, language, settings)
         with ffmpeg.whole(out) as draft:
             result = await _write(plan, draft, stall_s, report)

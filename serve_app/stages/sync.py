@@ -14,7 +14,7 @@ from configs.pipeline import SyncSettings
 from models.segment import Segment, Span
 from serve_app.isochrony import Placement, plan
 from serve_app.jobs.report import Report
-from serve_app.media import audio
+from serve_app.media import audio, ffmpeg
 
 STAGE = "audio_sync"
 
@@ -60,7 +60,7 @@ async def _laid(segment: Segment, placement: Placement | None, folder: Path, set
     if placement is None or segment.speech is None:
         return replace(segment, place=None, tempo=None, dub=None)
     dub = folder / f"{segment.id}.dub.wav"
-    await asyncio.to_thread(_render, Path(segment.speech), dub, placement, settings.fade_s)
+    await ffmpeg.in_thread(_render, Path(segment.speech), dub, placement, settings.fade_s)
     return replace(segment, place=placement.place, tempo=placement.tempo, dub=str(dub))
 
 
