@@ -50,12 +50,18 @@ def test_within_a_tenant_age_decides(
 
 
 @given(candidates.filter(bool), counts, counts, weights)
-def test_the_first_is_of_a_tenant_with_the_least_running_per_weight(
+def test_who_has_its_share_never_goes_before_who_lacks_a_whole_job(
     waiting: list[Candidate], running: dict[str, int], recent: dict[str, int], weights: dict[str, float]
 ) -> None:
     first = fairest(waiting, running, recent, weights)[0]
-    load = {c.tenant: running.get(c.tenant, 0) / weights.get(c.tenant, 1.0) for c in waiting}
-    assert load[first.tenant] == min(load.values())
+    active = {c.tenant for c in waiting} | {tenant for tenant in running if running[tenant]}
+    total = sum(weights.get(tenant, 1.0) for tenant in active)
+    slots = sum(running.values()) + 1
+    missing = {t: slots * weights.get(t, 1.0) / total - running.get(t, 0) for t in {c.tenant for c in waiting}}
+    if missing[first.tenant] < -1e-6:
+        assert all(missing[tenant] < 1e-6 for tenant in missing)
+    if missing[first.tenant] < 0:
+        assert all(lacks < 1 for lacks in missing.values())
 
 
 @given(st.integers(1, 4))
