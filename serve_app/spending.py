@@ -75,14 +75,19 @@ class Children:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seen = 0.0
+        self._seen = self._used()
 
     def ended(self) -> None:
         """To be called when a child has been waited for."""
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         with self._lock:
-            more, self._seen = used.ru_utime + used.ru_stime - self._seen, used.ru_utime + used.ru_stime
-        book(Cost(cpu_s=max(0.0, more)))
+            before, self._seen = self._seen, self._used()
+            more = self._seen - before
+        book(Cost(cpu_s=more))
+
+    def _used(self) -> float:
+        """Seconds of CPU of all children that were waited for."""
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
 
 
 CHILDREN = Children()

@@ -9,6 +9,7 @@ from concurrent.futures import Future, wait
 import numpy as np
 import pytest
 
+from models.meter import Meter
 from models.translation.batcher import PATIENCE, SMALLEST, Batcher, Job, Limits
 from models.translation.network import Array
 from models.translation.search import Beam, Greedy, Rules, Search
@@ -318,3 +319,34 @@ def test_an_error_that_is_kept_keeps_no_buffers() -> None:
     shared.close()
     del network
     assert error and gone() is None
+
+
+def test_each_caller_is_charged_by_its_tokens_and_steps_and_nobody_after_the_end() -> None:
+    steps = [0.0]
+    meter = Meter(cpu=lambda: steps[0])
+
+    class Paid(Countdown):
+        def step(self, count: int, tokens: Sequence[int]) -> Array:
+            steps[0] += 1
+            return super().step(count, tokens)
+
+    network = Paid()
+    network.gate.clear()
+    shared = Batcher(network, PAD, Limits(1, 1000, 100, 100), meter)  # type: ignore[arg-type]
+    long, short = shared.submit(job(9), "long"), shared.submit(job(3), "short")
+    network.gate.set()
+    said(long), said(short)
+    broken = shared.submit(Job([4], Broken(RULES, 90), 90), "broken")
+    refused = shared.submit(job(REFUSED), "refused")
+    given_up = shared.submit(job(50), "given up")
+    given_up.cancel()
+    for future in (broken, refused):
+        with pytest.raises(ValueError, match=r"no such word|refused"):
+            said(future)
+    rest(shared)
+    costs = {name: meter.take(name).cpu_s for name in ("long", "short", "broken", "refused", "given up")}
+    assert costs["long"] > 2 * costs["short"] > 0
+    assert sum(costs.values()) == pytest.approx(steps[0])
+    steps[0] += 100
+    meter.end(meter.begin("later"))
+    assert meter.take("later").cpu_s == 0.0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from models.asr.batcher import Batcher, Limits
+from models.meter import Meter
 
 WAIT_S = 5.0
 
@@ -177,3 +178,39 @@ def test_threads_end_when_nothing_waits_and_start_again(ear: Ear) -> None:
         for thread in [one for one in threading.enumerate() if one.name == "recognition"]:
             thread.join(WAIT_S)
         assert batcher._threads == 0
+
+
+class Billing(Meter):
+    """Time passes while somebody hears, and at no other moment."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        super().__init__(cpu=lambda: self.now)
+
+
+def test_a_batch_costs_its_callers_by_the_length_of_their_clips(ear: Ear) -> None:
+    bill = Billing()
+
+    def hear(some: list[Tone]) -> list[str]:
+        answer = ear.hear(some)
+        bill.now += 12.0
+        return answer
+
+    batcher: Batcher[Tone, str] = Batcher(ear.prepare, hear, Limits(1, 40), bill)
+    held = busy(ear, batcher)
+    futures = [batcher.submit(Tone("a", seconds=10), "one"), batcher.submit(Tone("b", seconds=20), "two")]
+    ear.gate.set()
+    results([*held, *futures])
+    assert (bill.take("one").cpu_s, bill.take("two").cpu_s) == (pytest.approx(4.0), pytest.approx(8.0))
+
+
+def test_what_breaks_is_settled_as_well(ear: Ear) -> None:
+    bill = Billing()
+    batcher: Batcher[Tone, str] = Batcher(ear.prepare, ear.hear, Limits(1, 40), bill)
+    ear.gate.set()
+    for name in ("bad", "unreadable"):
+        with pytest.raises((RuntimeError, ValueError)):
+            batcher.submit(Tone(name), "one").result(WAIT_S)
+    bill.now += 100.0
+    bill.end(bill.begin("two"))
+    assert bill.take("one").cpu_s == bill.take("two").cpu_s == 0.0
