@@ -102,7 +102,10 @@ class Ingress:
             if job.state is State.FAILED:
                 raise wire.failure(job)
         except Exception as error:
-            raise refuse(grpc_context, error) from None
+            refused = refuse(grpc_context, error)
+            if getattr(error, "retry_after", None):  # what is told beside the code, Serve hands over with a message alone
+                yield pb.TranslationProgress(session_id=request.session_id, status="failed", message=str(refused))
+            raise refused from None
         if job.state is State.CANCELLED:  # a stream that ends OK would mean success
             grpc_context.set_code(grpc.StatusCode.CANCELLED)
             grpc_context.set_details("the job was cancelled")

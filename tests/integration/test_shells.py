@@ -10,10 +10,12 @@ from ray.exceptions import ActorDiedError, RayTaskError
 
 from configs.engines import AsrSettings
 from models.errors import ArtifactMissing, NoSpeech, StageFailed, UnsupportedLanguage
+from models.meter import Meter
 from models.segment import Clip, Transcript, Word
 from serve_app.deployments import batch
-from serve_app.deployments.batch import calling
+from serve_app.deployments.batch import Billed, calling
 from serve_app.deployments.recognizer import Recognizer
+from serve_app.spending import Attempt
 
 
 class Handle:
@@ -113,3 +115,22 @@ async def test_a_call_that_is_cancelled_gives_its_clip_up(ears: Ears) -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert ears.given.cancelled()
+
+
+async def test_what_an_answer_has_cost_is_booked_on_the_job_that_asked(ears: Ears) -> None:
+    ears.meter = Meter(cpu=(moments := iter(range(100))).__next__)  # type: ignore[attr-defined]
+    shell = Recognizer.func_or_class(AsrSettings())
+    ears.given.set_result(Transcript((), "es"))
+    ears.meter.end(ears.meter.begin("job"))  # type: ignore[attr-defined]
+    answer = await shell.recognize(Clip(np.zeros(16_000, np.float32)), "job")
+    assert isinstance(answer, Billed) and answer.cost.cpu_s == 1.0 and next(moments) == 2
+    assert (await shell.recognize(Clip(np.zeros(16_000, np.float32)), "other")).language == "es"
+
+    async def work(attempt: Attempt) -> None:
+        attempt.enter()
+        heard = await calling(Handle(answer), "transcription")(1)
+        assert heard.language == "es"
+
+    one, other = Attempt("one"), Attempt("other")
+    await asyncio.create_task(work(one))
+    assert one.close().cpu_s - other.close().cpu_s == pytest.approx(1.0, abs=0.1)
