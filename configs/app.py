@@ -19,7 +19,19 @@ class JobSettings(Settings):
     renew_s: float = Field(1.0, gt=0)
     tick_s: float = Field(0.5, gt=0, description="how often Ingress polls the store for its streams and tokens")
     heartbeat_s: float = Field(1.5, gt=0, description="a stream says something at least this often; the wire allows 2")
-    retry_s: float = Field(5.0, ge=0, description="wait before a job is tried again, times the attempt's number")
+    retry_s: float = Field(
+        5.0, ge=0, description="wait before a job is tried again, doubled with each attempt, more or less by chance"
+    )
+    space_s: float = Field(30.0, ge=0, description="a job that met a full disk waits about so long and looks again")
+    min_free_memory_bytes: int = Field(
+        512 * 1024**2, ge=0, description="a Driver takes no job while less memory is available on its machine"
+    )
+    min_free_disk_bytes: int = Field(
+        1024**3, ge=0, description="likewise, on the disks of the work folder and of the results"
+    )
+    max_load: float | None = Field(
+        None, gt=0, description="likewise, while more processes than this want each core; null: however many do"
+    )
     attempts: int = Field(3, ge=1, description="claims of one job that ended with a dead worker before it is given up")
     max_queued: int = Field(10_000, ge=1, description="jobs of all tenants that may wait; more are refused for now")
     share_window_s: float = Field(

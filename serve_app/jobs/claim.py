@@ -18,7 +18,7 @@ from sqlalchemy import BindParameter, Connection, Select, and_, bindparam, func,
 from configs.app import JobSettings
 from models.errors import StageFailed
 from serve_app.jobs.job import Control, Job, State
-from serve_app.jobs.ledger import Row, close_attempt, end, landing, later, lost
+from serve_app.jobs.ledger import Row, close_attempt, end, landing, later, lost, ready
 from serve_app.jobs.schedule import Candidate, fairest
 from serve_app.jobs.tables import attempts, job_from, jobs, tenants
 
@@ -39,11 +39,7 @@ DROPPED = and_(lost(NOW), jobs.c.control == Control.RUN)
 DROPPED_JOBS = select(jobs.c.id, jobs.c.tenant, jobs.c.created_at).where(DROPPED)
 DROPPED_JOB = select(jobs).where(jobs.c.id == JOB, DROPPED).with_for_update(skip_locked=True)
 FIRST_JOB = (
-    select(jobs)
-    .where(jobs.c.state == State.WAITING, jobs.c.tenant == TENANT)
-    .order_by(*TURN)
-    .limit(1)
-    .with_for_update(skip_locked=True)
+    select(jobs).where(ready(NOW), jobs.c.tenant == TENANT).order_by(*TURN).limit(1).with_for_update(skip_locked=True)
 )
 
 _under_way = and_(jobs.c.state == State.RUNNING, jobs.c.lease_until > NOW)
@@ -93,7 +89,7 @@ def fairest_job(connection: Connection, settings: JobSettings, now: float) -> Ro
 
 
 def candidates(connection: Connection, now: float) -> list[Candidate]:
-    oldest = [Candidate(OLDEST, *row) for row in connection.execute(_oldest_of_each())]
+    oldest = [Candidate(OLDEST, *row) for row in connection.execute(_oldest_of_each(), {"now": now})]
     return oldest + [Candidate(*row) for row in connection.execute(DROPPED_JOBS, {"now": now})]
 
 
@@ -112,14 +108,14 @@ def _has_room(connection: Connection, tenant: str, now: float) -> bool:
 
 def _locked(connection: Connection, candidate: Candidate, now: float) -> Row | None:
     if candidate.job_id == OLDEST:
-        return connection.execute(FIRST_JOB, {"tenant": candidate.tenant}).mappings().first()
+        return connection.execute(FIRST_JOB, {"tenant": candidate.tenant, "now": now}).mappings().first()
     return connection.execute(DROPPED_JOB, {"job": candidate.job_id, "now": now}).mappings().first()
 
 
 @cache
 def _oldest_of_each() -> Select[Any]:
     """Each tenant that waits and since when, found in leaps from tenant to tenant along the index of turns."""
-    waiting = jobs.c.state == State.WAITING
+    waiting = ready(NOW)
     tenants = select(func.min(jobs.c.tenant).label("tenant")).where(waiting).cte("tenants", recursive=True)
     following = select(func.min(jobs.c.tenant)).where(waiting, jobs.c.tenant > tenants.c.tenant)
     tenants = tenants.union_all(select(following.scalar_subquery()).where(tenants.c.tenant.is_not(None)))

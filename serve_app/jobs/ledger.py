@@ -41,9 +41,14 @@ def lost(now: float | BindParameter[Any]) -> ColumnElement[bool]:
     return and_(jobs.c.state == State.RUNNING, jobs.c.lease_until <= now)
 
 
+def ready(now: float | BindParameter[Any]) -> ColumnElement[bool]:
+    """Jobs that wait, and whose pause after a fault, if there was one, is over."""
+    return and_(jobs.c.state == State.WAITING, jobs.c.lease_until <= now)
+
+
 def due(now: float) -> ColumnElement[bool]:
     """Jobs that nobody runs and that are not parked."""
-    return or_(jobs.c.state == State.WAITING, lost(now))
+    return or_(ready(now), lost(now))
 
 
 def later(row: Row, now: float) -> float:

@@ -7,7 +7,7 @@ from sqlalchemy import and_, func, or_, select
 from models.errors import JobNotFound
 from serve_app.jobs.database import Database
 from serve_app.jobs.job import Insight, Job, LogLine, State
-from serve_app.jobs.ledger import NO_JOB, due
+from serve_app.jobs.ledger import NO_JOB, due, ready
 from serve_app.jobs.tables import insight_from, insights, job_from, jobs, line_from, logs, tenants
 
 
@@ -79,7 +79,7 @@ class Reader:
         Of a tenant that may run only so many at a time, no more than that. One that is being cancelled counts too:
         should its Driver die now, it takes a claim to lay the job to rest.
         """
-        live = select(jobs.c.tenant, func.count()).where(jobs.c.state.in_((State.WAITING, State.RUNNING)))
+        live = select(jobs.c.tenant, func.count()).where(or_(jobs.c.state == State.RUNNING, ready(self._clock())))
         limited = select(tenants.c.name, tenants.c.running).where(tenants.c.running.is_not(None))
         with self._database.read() as connection:
             limits = {row.name: row.running for row in connection.execute(limited)}

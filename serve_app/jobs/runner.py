@@ -3,10 +3,14 @@
 While the pipeline works, the lease is renewed every `renew_s` seconds with the latest snapshot; the answer to a renewal
 is what the job's owner wants, so pause and cancel take effect within a second or two. Whoever loses the lease stops at
 once and writes nothing more: another claimant has the job and a higher fence. Checkpoints stay for the next attempt.
+
+Whose fault an error is decides what becomes of the job. One that may pass is waited out, in the queue and not here, a
+few times; a full disk is waited out for as long as it is full; what the caller or the operator must mend ends the job.
 """
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +20,10 @@ from functools import partial
 from typing import Any
 
 from configs.app import AppSettings, Roots
-from models.errors import DubError
+from models.errors import DubError, OutOfSpace
 from serve_app.doors.wire import INTERNAL
 from serve_app.engines import Models
+from serve_app.jobs.admission import WAITS, Admission
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.store import LeaseLost, Store
@@ -32,6 +37,8 @@ logger = logging.getLogger(__name__)
 HISTORY = 10_000
 """Log lines of earlier attempts that go into a job's report."""
 
+MAX_BACKOFF_S = 300.0
+
 
 class Runner:
     """One per process that works on jobs; any number of jobs at once."""
@@ -44,9 +51,15 @@ class Runner:
         self._settings = settings
         self._roots = roots
         self._owner = owner
+        self._admission = Admission(store, settings.jobs, roots)
 
     async def run_next(self) -> str | None:
-        """Claims the fairest waiting job and works on it until it ends. Returns its id, or None when nothing waits."""
+        """Claims the fairest waiting job and works on it until it ends. Returns its id.
+
+        None: nothing waits, or this machine has no room for another job now.
+        """
+        if await self._admission.refuses():
+            return None
         job = await asyncio.to_thread(self._store.claim, self._owner)
         if job is None:
             return None
@@ -110,10 +123,12 @@ class Runner:
             raise error
         elif getattr(error, "transient", False) and job.attempts < self._settings.jobs.attempts:
             report.log(report.snapshot().stage, f"Trying again after a fault that may pass: {error}", level="warning")
-            pause = asyncio.create_task(asyncio.sleep(self._settings.jobs.retry_s * job.attempts))
-            await self._renewing(lease, pause)
-            pause.cancel()
-            await lease.insist(self._store.retry)
+            wait_s = backoff(self._settings.jobs.retry_s, job.attempts)
+            await lease.insist(partial(self._store.retry, wait_s=wait_s))
+        elif isinstance(error, OutOfSpace):
+            tell_once(report, f"{WAITS} {error}")
+            wait_s = backoff(self._settings.jobs.space_s, 1)
+            await lease.insist(partial(self._store.release, wait_s=wait_s))
         else:
             code, sentence = told(error)
             report.log(report.snapshot().stage, sentence, level="error", code=code)
@@ -175,6 +190,20 @@ class Lease:
 
     def close(self) -> None:
         self._thread.shutdown(wait=False)
+
+
+def backoff(first_s: float, attempt: int) -> float:
+    """Seconds before the attempt after number `attempt`: doubled each time, and by chance half as long or again.
+
+    Jobs that fell together, over an engine that was away, do not come back together.
+    """
+    return min(MAX_BACKOFF_S, first_s * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.5)  # noqa: S311
+
+
+def tell_once(report: Report, message: str) -> None:
+    """A job may wait for hours and look again every minute."""
+    if message not in [line.message for line in report.lines()[-HISTORY:]]:
+        report.log(report.snapshot().stage, message, level="warning")
 
 
 def told(error: BaseException) -> tuple[str, str]:

@@ -44,6 +44,7 @@ from serve_app.jobs.quotas import admit, weigh
 from serve_app.jobs.reader import Reader
 from serve_app.jobs.submission import submit
 from serve_app.jobs.tables import job_from, jobs
+from serve_app.jobs.waiting import tell_waiting
 from serve_app.spending import Spending
 
 _OVER = {
@@ -121,6 +122,11 @@ class Store(Reader):
             settle(connection, self._settings, now)
             row = fairest_job(connection, self._settings, now)
             return None if row is None else take(connection, row, owner, self._settings, now)
+
+    def tell_waiting(self, message: str) -> None:
+        """A warning in the logs of the jobs that are next in the queue, once each."""
+        with self._database.write() as connection:
+            tell_waiting(connection, message, self._clock())
 
     def renew(
         self, job_id: str, fence: int, progress: Standing = None, lines: Lines = (), insights: Insights = ()
@@ -207,9 +213,13 @@ class Store(Reader):
         lines: Lines = (),
         insights: Insights = (),
         spent: Spending | None = None,
+        wait_s: float = 0.0,
     ) -> State:
-        """Back to the queue, as when a Driver shuts down; this claim does not count as an attempt."""
-        return self._finish(job_id, fence, State.WAITING, progress, lines, insights, spent)
+        """Back to the queue, as when a Driver shuts down; this claim does not count as an attempt.
+
+        Nobody claims the job for `wait_s` seconds. So it is with `retry`.
+        """
+        return self._finish(job_id, fence, State.WAITING, progress, lines, insights, spent, wait_s)
 
     def retry(
         self,
@@ -219,9 +229,10 @@ class Store(Reader):
         lines: Lines = (),
         insights: Insights = (),
         spent: Spending | None = None,
+        wait_s: float = 0.0,
     ) -> State:
         """Back to the queue after a fault that may pass; this claim counts as an attempt."""
-        return self._finish(job_id, fence, State.WAITING, progress, lines, insights, spent, counts=True)
+        return self._finish(job_id, fence, State.WAITING, progress, lines, insights, spent, wait_s, counts=True)
 
     # -- what the cleanup asks -------------------------------------------------------------------------------------
 
@@ -240,6 +251,7 @@ class Store(Reader):
         lines: Lines,
         insights: Insights,
         spent: Spending | None,
+        wait_s: float = 0.0,
         counts: bool = False,
         **values: Any,
     ) -> State:
@@ -249,6 +261,8 @@ class Store(Reader):
             state = landing(outcome, row["control"])
             if state is not outcome:
                 values = {}
+            if state is State.WAITING:
+                values["lease_until"] = now + wait_s if wait_s else 0.0
             if state.live and not counts:
                 values["attempts"] = row["attempts"] - 1
             record(connection, row, progress, lines, insights)

@@ -69,7 +69,7 @@ jobs = Table(
     Column("state", _words(State), nullable=False),
     Column("control", _words(Control), nullable=False),
     Column("fence", Integer, nullable=False, default=0),
-    Column("lease_until", Double, nullable=False, default=0.0),
+    Column("lease_until", Double, nullable=False, default=0.0),  # of a job that waits: nobody's until then
     Column("owner", Name(255), nullable=False, default=""),
     Column("attempts", Integer, nullable=False, default=0),
     Column("lines", Integer, nullable=False, default=0),

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from configs.pipeline import LANGUAGES, PrepareSettings
-from models.errors import OutOfSpace, UnsupportedLanguage
+from models.errors import InvalidJob, OutOfSpace, UnsupportedLanguage
 from models.translation.pairs import route
 from serve_app.jobs.job import Request
 from serve_app.jobs.report import Report
@@ -37,7 +37,8 @@ async def prepare(
 ) -> Source:
     """Probes `request.path` and checks languages and disk. `work` is an existing folder on the disk that will be used.
 
-    Raises UnreadableMedia, UnsupportedLanguage or OutOfSpace; else describes duration and hardware in the report.
+    Raises UnreadableMedia, UnsupportedLanguage, OutOfSpace, and InvalidJob for what the disk will never hold; else
+    describes duration and hardware in the report.
     """
     report.begin(STAGE)
     for target in request.targets:
@@ -76,7 +77,13 @@ def _leads(pairs: Collection[tuple[str, str]], source: str, target: str) -> bool
 def check_disk(work: Path, source: Source, settings: PrepareSettings, targets: int = 1) -> None:
     need = max(settings.disk_factor * source.size, source.duration * WORK_BYTES_PER_S) + settings.min_free_bytes
     need += (targets - 1) * max(source.size, source.duration * WORK_BYTES_PER_S)  # a video and clips for each
-    free = shutil.disk_usage(work).free
+    disk = shutil.disk_usage(work)
+    free = disk.free
+    if disk.total < need:
+        raise InvalidJob(
+            f"this job needs about {need / 1e9:.1f} GB of disk and the server's has {disk.total / 1e9:.1f} GB in all; "
+            "submit a smaller video, or ask the operator for a larger disk"
+        )
     if free < need:
         raise OutOfSpace(
             f"this job needs about {need / 1e9:.1f} GB of free disk and {free / 1e9:.1f} GB are left; free some space"

@@ -1,12 +1,13 @@
 """Room 1: every reason to say no, and what it tells."""
 
+import shutil
 from pathlib import Path
 
 import psutil
 import pytest
 
 from configs.pipeline import PrepareSettings
-from models.errors import OutOfSpace, UnreadableMedia, UnsupportedLanguage
+from models.errors import InvalidJob, OutOfSpace, UnreadableMedia, UnsupportedLanguage
 from serve_app.jobs.job import Request
 from serve_app.jobs.report import Report
 from serve_app.media.probe import Source
@@ -77,7 +78,10 @@ async def test_the_same_language_is_said(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_is_seen_before_the_work(tmp_path: Path) -> None:
+    disk = shutil.disk_usage(tmp_path)
     with pytest.raises(OutOfSpace, match="GB of free disk"):
+        await run(clip(tmp_path / "a.mp4"), min_free_bytes=(disk.free + disk.total) // 2)
+    with pytest.raises(InvalidJob, match="GB in all"):
         await run(clip(tmp_path / "a.mp4"), min_free_bytes=10**18)
 
 

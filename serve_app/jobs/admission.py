@@ -1,0 +1,90 @@
+"""Whether this machine has room for one more job, asked before a Driver claims one.
+
+A job that is begun where memory or disk is short takes others down with it; one that is left in the queue costs its
+owner only time. So a Driver without headroom claims nothing, says why in its log and, once, in the logs of the jobs
+that wait, and looks again when the next token comes, within a second. Running jobs are left alone: they only free room.
+
+It looks at what is there now, not at what the jobs under way will still take; how much disk a job needs is known when
+its video has been probed (`prepare`). Memory is what the kernel calls available, or what the container's limit leaves.
+GPU memory belongs to the replicas of the engines, which hold their weights all the time, and is not looked at.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from configs.app import JobSettings, Roots
+from serve_app.jobs.store import Store
+
+logger = logging.getLogger(__name__)
+
+WAITS = "Waiting for room on the server:"
+CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """Bytes available, and processes that want a core for each core there is."""
+
+    memory: int
+    disk: int
+    load: float
+
+
+def headroom(roots: Roots) -> Headroom:
+    disks = (shutil.disk_usage(root).free for root in (roots.work, roots.artifacts))
+    memory = min([psutil.virtual_memory().available, *_left_to_container(CGROUP)])
+    return Headroom(memory, min(disks), os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def _left_to_container(cgroup: Path) -> Iterator[int]:
+    """Nothing where no limit is set. Pages of files count as used although the kernel could drop them."""
+    try:
+        limit, used = ((cgroup / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+        inactive = next(
+            int(line.split()[1])
+            for line in (cgroup / "memory.stat").read_text().splitlines()
+            if line.startswith("inactive_file ")
+        )
+    except (OSError, StopIteration):
+        return
+    if limit.isdigit():
+        yield int(limit) - int(used) + inactive
+
+
+class Admission:
+    """`read` tells the headroom; `refuses` whether a claim has to wait."""
+
+    def __init__(
+        self, store: Store, settings: JobSettings, roots: Roots, read: Callable[[Roots], Headroom] | None = None
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._roots = roots
+        self._read = read or headroom
+        self._said = ""
+
+    async def refuses(self) -> bool:
+        reason = self._reason(await asyncio.to_thread(self._read, self._roots))
+        if reason and reason != self._said:
+            logger.warning("no job is claimed: %s", reason)
+            await asyncio.to_thread(self._store.tell_waiting, f"{WAITS} {reason}")
+        self._said = reason
+        return bool(reason)
+
+    def _reason(self, room: Headroom) -> str:
+        """One sentence without changing figures, so that it is said once; empty where there is room."""
+        rules = self._settings
+        if room.disk < rules.min_free_disk_bytes:
+            return f"less than {rules.min_free_disk_bytes / 1e9:.1f} GB of disk are free"
+        if room.memory < rules.min_free_memory_bytes:
+            return f"less than {rules.min_free_memory_bytes / 1e9:.1f} GB of memory are free"
+        if rules.max_load is not None and room.load > rules.max_load:
+            return f"more than {rules.max_load:g} processes want each core"
+        return ""
