@@ -103,7 +103,7 @@ class Ingress:
                 raise wire.failure(job)
         except Exception as error:
             refused = refuse(grpc_context, error)
-            if getattr(error, "retry_after", None):  # what is told beside the code, Serve hands over with a message alone
+            if getattr(error, "retry_after", None):  # Serve hands over metadata with a message, and not with an error
                 yield pb.TranslationProgress(session_id=request.session_id, status="failed", message=str(refused))
             raise refused from None
         if job.state is State.CANCELLED:  # a stream that ends OK would mean success
