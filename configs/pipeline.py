@@ -125,6 +125,16 @@ class MuxSettings(Settings):
     audio_bitrate: str = "160k"
 
 
+class PreviewSettings(Settings):
+    """The early preview, shown while the job is still running."""
+
+    enabled: bool = True
+    seconds: float = Field(30.0, gt=0, description="the most that it shows")
+    min_s: float = Field(10.0, gt=0, description="the least; a film that is not twice as long gets none")
+    share: float = Field(1 / 6, gt=0, le=1, description="of the film, between these two")
+    tail_s: float = Field(0.2, ge=0, description="after the last sentence in it")
+
+
 class PipelineSettings(Settings):
     stall_s: float = Field(120.0, gt=0, description="a child process without progress for so long is ended")
     engine_stall_s: float = Field(
@@ -139,3 +149,4 @@ class PipelineSettings(Settings):
     sync: SyncSettings = SyncSettings()
     subtitle: SubtitleSettings = SubtitleSettings()
     mux: MuxSettings = MuxSettings()
+    preview: PreviewSettings = PreviewSettings()

@@ -5,6 +5,7 @@ report). Everything here lies in a folder of its own in the workspace, so that t
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -12,23 +13,27 @@ from pathlib import Path
 
 from configs.app import AppSettings
 from configs.pipeline import PipelineSettings
-from models.errors import StageFailed
+from models.errors import DubError, StageFailed
 from models.segment import Segment, Span
 from serve_app.engines import Models
 from serve_app.finished import finished, ingredients
 from serve_app.jobs.edits import Edits
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
-from serve_app.jobs.workspace import Artifacts, Workspace, key, write_json
+from serve_app.jobs.workspace import Artifacts, Workspace, key, write_atomically, write_json
 from serve_app.media.probe import Source
+from serve_app.pages.quality import page
+from serve_app.preview import length, preview
 from serve_app.quality import measure, report_json, tell
 from serve_app.stages import room
 from serve_app.stages.mux import Mixed, mux
 from serve_app.stages.speak import speak
-from serve_app.stages.subtitle import subtitle, write
+from serve_app.stages.subtitle import Subtitles, subtitle, write
 from serve_app.stages.sync import sync
 from serve_app.stages.translate import translate
 from serve_app.steps import Steps
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -94,6 +99,8 @@ class Dubbing:
         work = sync(segments, window=window, folder=clips, settings=rooms.sync, report=self.report)
         segments = await self.steps.take("audio_sync", f"{name}/sync", made_from, work)
         self.done[number] = [own.get(segment.id, segment) for segment in segments]
+        if number == 0 and self.target not in self.request.also:
+            await self.preview(window)
 
     async def translate(self, segments: Sequence[Segment]) -> list[Segment]:
         """Each run of one language by its own models; one from which no way leads keeps its words."""
@@ -121,6 +128,26 @@ class Dubbing:
             self.steps.count(stage)
         return segments
 
+    async def preview(self, window: Span) -> None:
+        """Shows the first seconds while the rest is being made. Whatever goes wrong with that, the job goes on."""
+        segments, out = self.done[0], self.files.early_preview
+        seconds = length(segments, self.source.duration, window.end, self.rooms)
+        if seconds is None or (self.report.snapshot().early_preview and out.exists()):
+            return
+        folder = self.drafts.output.parent.with_name("preview")
+        try:
+            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+            await asyncio.to_thread(write, self.tracks(segments, seconds).translated, folder / "preview.srt")
+            shown = folder / "preview.srt", self.request.subtitles or self.rooms.mux.subtitles
+            dubbed = [segment for segment in segments if self.speaks(segment)]
+            await preview(self.source, dubbed, seconds, shown, out, folder, self.rooms, self.target)
+        except (DubError, OSError) as error:
+            log.warning("no early preview", exc_info=error)
+            self.report.log("video_combination", "There is no early preview: it could not be made", "warning")
+            return
+        self.report.describe(early_preview=str(out))
+        self.report.log("video_combination", f"An early preview shows the first {seconds:.0f} s", "success")
+
     # -- all windows in order --------------------------------------------------------------------------------------
 
     async def finish(self) -> Result:
@@ -141,15 +168,7 @@ class Dubbing:
     async def subtitle(self, segments: list[Segment]) -> Path:
         """Writes the subtitle files and returns the one to show over the dub."""
         with room(self.report, "subtitle_generation"):
-            tracks = await asyncio.to_thread(
-                subtitle,
-                [segment for segment in segments if "skip" not in segment.edited],
-                source_lang=self.language,
-                target_lang=self.target,
-                duration=self.source.duration,
-                frame_rate=self.source.frame_rate,
-                settings=self.rooms.subtitle,
-            )
+            tracks = await asyncio.to_thread(self.tracks, segments, self.source.duration)
             for complaint in tracks.unmet:
                 self.report.log("subtitle_generation", complaint, level="warning")
             if not self.drafts.original_srt.exists():  # the first target's is everybody's
@@ -158,6 +177,16 @@ class Dubbing:
             await asyncio.to_thread(write, tracks.bilingual, self.drafts.bilingual_srt)
         self.report.finish("subtitle_generation")
         return self.drafts.translated_srt
+
+    def tracks(self, segments: list[Segment], duration: float) -> Subtitles:
+        return subtitle(
+            [segment for segment in segments if "skip" not in segment.edited],
+            source_lang=self.language,
+            target_lang=self.target,
+            duration=duration,
+            frame_rate=self.source.frame_rate,
+            settings=self.rooms.subtitle,
+        )
 
     async def mux(self, dubbed: list[Segment], subtitles: Path) -> Mixed:
         with room(self.report, "video_combination"):
@@ -187,10 +216,9 @@ class Dubbing:
         """Measures what came out and writes the report."""
         quality = measure(dubbed, self.source, mixed, self.rooms)
         tell(self.report, segments, dubbed, quality, into=self.target if self.request.also else "")
-        write_json(
-            self.drafts.report,
-            report_json(self.request, self.source, self.language, segments, mixed, quality, self.report),
-        )
+        facts = report_json(self.request, self.source, self.language, segments, mixed, quality, self.report)
+        write_json(self.drafts.report, facts)
+        write_atomically(self.drafts.report_page, page(facts).encode())
         return Result(
             output=str(self.files.output),
             original_srt=str(self.files.original_srt),

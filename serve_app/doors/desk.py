@@ -19,16 +19,17 @@ from models.segment import Clip, Transcript
 from models.translation.pairs import check
 from serve_app.doors.access import Caller
 from serve_app.doors.detect import Detection, detect_language
+from serve_app.doors.wire import PREVIEW
 from serve_app.hearing import transcripts
 from serve_app.jobs.edits import Editor
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, State, languages
 from serve_app.jobs.ledger import NO_JOB
 from serve_app.jobs.quotas import weigh
 from serve_app.jobs.store import Store
-from serve_app.jobs.watch import Watch
 from serve_app.jobs.usage import Usage
-from serve_app.jobs.workspace import artifact_of, artifacts, disk_space, safe_id
+from serve_app.jobs.watch import Watch
 from serve_app.jobs.webhooks import check_address
+from serve_app.jobs.workspace import artifact_of, artifacts, disk_space, safe_id
 from serve_app.paths import MAX_PATH, home, outside, readable
 
 CHUNK = 1 << 20
@@ -188,10 +189,12 @@ class Desk:
     def artifact(self, caller: Caller, job_id: str, name: str) -> Path:
         """A file of a completed job by its short name, such as `translated.mp4`. Blocks on the store.
 
-        Before that, what lies there may be of an earlier run. Raises JobNotFound without a job or a file, WrongState.
+        Before that, what lies there may be of an earlier run, but for the early preview once the job speaks of it.
+        Raises JobNotFound without a job or a file, WrongState.
         """
         job = self._own(caller, job_id)
-        if job.state is not State.COMPLETED:
+        early = name == PREVIEW and job.progress.early_preview
+        if job.state is not State.COMPLETED and not early:
             raise WrongState("the files of a job can be had once it has completed")
         path = offered(self._roots.artifacts, job).get(name)
         if path is None or not path.is_file():

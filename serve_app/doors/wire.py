@@ -270,6 +270,10 @@ def insights(job_id: str, found: list[Insight]) -> pb.AIInsightsResponse:
 # -- JSON for the HTTP door -------------------------------------------------------------------------------------------
 
 
+PREVIEW = "early_preview.mp4"
+"""The name of the early preview among a job's files."""
+
+
 def job_json(job: Job, lines: list[LogLine]) -> dict[str, Any]:
     """A job as the HTTP door shows it: the state on the wire's words, and files by name, not by path."""
     return {
@@ -283,6 +287,7 @@ def job_json(job: Job, lines: list[LogLine]) -> dict[str, Any]:
         "progress": {
             **asdict(job.progress),
             "percent": 100.0 if job.state is State.COMPLETED else job.progress.percent,
+            "early_preview": f"/v1/jobs/{job.id}/artifacts/{PREVIEW}" if job.progress.early_preview else "",
         },
         "log": [asdict(line) for line in lines],
         "error": {"code": job.error_code, "message": job.error} if job.state is State.FAILED else None,

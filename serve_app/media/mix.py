@@ -42,6 +42,8 @@ async def mixed(
         async for chunk in chunks:
             yield (await asyncio.to_thread(mixer.mix, chunk[: total - at], at)).tobytes()
             at += len(chunk)
+            if at >= total:
+                break
     while at < total:
         silence = np.zeros((min(round(CHUNK_S * rate), total - at), CHANNELS), np.float32)
         yield (await asyncio.to_thread(mixer.mix, silence, at)).tobytes()

@@ -43,6 +43,7 @@ class Plan:
     encoder: str
     language: str
     settings: MuxSettings
+    cut: bool = False  # only the first `source.duration` seconds of a longer film
 
 
 def copies(plan: Plan) -> bool:
@@ -81,6 +82,8 @@ def command(plan: Plan, out: Path) -> list[str]:
     if plan.captions is not None and plan.mode == "soft":
         streams.append(graph.input(ffmpeg.file_url(plan.captions), **ffmpeg.guard("srt"))["s:0"])
         options |= {"c:s": "mov_text", "metadata:s:s:0": f"language={language}", "disposition:s:0": "default"}
+    if plan.cut:
+        options["t"] = f"{source.duration:.6f}"
     options |= {"map_chapters": -1, "movflags": "+faststart", "f": "mp4"}
     return [str(part) for part in graph.output(*streams, ffmpeg.file_url(out), **options).get_args()]
 

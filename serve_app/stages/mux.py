@@ -69,10 +69,12 @@ async def mux(
     stall_s: float,
     report: Report,
     language: str = "",
+    cut: bool = False,
 ) -> Mixed:
     """Writes `out` from the original of `source`, the dubs of `segments` and the cues of the SRT file `subtitles`.
 
-    Without segments the original sound stays as it is. `work` is a folder for the mix; `language` tags the tracks.
+    Without segments the original sound stays as it is. With `cut` the film goes on after `source.duration`, and the
+    output does not. `work` is a folder for the mix; `language` tags the tracks.
     Raises StageFailed when the output is not what was asked for, OutOfSpace when the disk is full.
     """
     await asyncio.to_thread(work.mkdir, parents=True, exist_ok=True)
@@ -83,7 +85,7 @@ async def mux(
         master = await _master(mix, loudness, bool(segments), settings, stall_s)
         _explain(master, loudness, bool(segments), settings, report)
         encoder = await ffmpeg.in_thread(choose_encoder, settings.encoder)
-        plan = Plan(source, mix, master.filters, captions, mode, False, encoder, language, settings)
+        plan = Plan(source, mix, master.filters, captions, mode, False, encoder, language, settings, cut)
         with ffmpeg.whole(out) as draft:
             result = await _write(plan, draft, stall_s, report)
             _check_loudness(result, master)

@@ -163,6 +163,20 @@ def test_the_old_voice_is_gone(dubbed: Dub) -> None:
     assert kept > 0.9  # the measure does see the original where it is
 
 
+def test_an_early_preview_is_there_before_the_film_and_is_a_cut_of_its_mix(narration: Dub) -> None:
+    early = [snapshot for snapshot in narration.snapshots if snapshot.early_preview_available]
+    assert early and early[0].status == "processing" and early[0].progress < 96
+    assert all(snapshot.early_preview_path == early[0].early_preview_path for snapshot in early)
+    assert narration.snapshots[-1].early_preview_available  # a message without it would take it off the page
+    path = early[0].early_preview_path
+    shown, whole = sound(path), sound(narration.result.output_path)
+    assert 10 <= len(shown) / RATE <= 20 and length(path) == pytest.approx(len(shown) / RATE, abs=0.05)
+    cut = whole[: len(shown)]
+    assert np.dot(shown, cut) / np.linalg.norm(shown) / np.linalg.norm(cut) > 0.99
+    time = 6.0
+    assert np.abs(picture(path, time) - picture(narration.result.output_path, time)).mean() < 12
+
+
 def test_subtitles_follow_the_rules(dubbed: Dub) -> None:
     for path in (dubbed.result.original_srt, dubbed.result.translated_srt):
         shown = cues(path)

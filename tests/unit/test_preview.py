@@ -1,0 +1,56 @@
+from dataclasses import replace
+
+import pytest
+
+from configs.pipeline import PipelineSettings, PreviewSettings
+from models.segment import Segment
+from serve_app.preview import length
+
+SETTINGS = PipelineSettings()
+
+
+def said(start: float, end: float, place: float | None = None, spoken: float | None = None) -> Segment:
+    return Segment(round(start * 10), start, end, "words", place=place, spoken=spoken, tempo=place and 1.0)
+
+
+@pytest.mark.parametrize(
+    ("duration", "ready", "seconds"),
+    [
+        (19.9, 19.9, None),  # the film itself is there as soon
+        (40.0, 9.9, None),  # too little to show
+        (40.0, 40.0, 10.0),
+        (120.0, 40.0, 20.0),
+        (7200.0, 55.0, 30.0),
+        (7200.0, 21.0, 21.0),
+    ],
+)
+def test_the_longer_the_film_the_longer_its_preview(duration, ready, seconds):
+    assert length([], duration, ready, SETTINGS) == seconds
+
+
+def test_it_ends_after_a_sentence():
+    segments = [said(0, 9.4), said(9.8, 13.0), said(13.5, 18.0)]
+    assert length(segments, 60.0, 60.0, SETTINGS) == pytest.approx(13.2)
+
+
+def test_not_within_a_sentence_of_the_dub():
+    segments = [said(0, 10.0, place=0.0, spoken=10.5), said(11.0, 13.0, place=10.6, spoken=2.0)]
+    assert length(segments, 60.0, 60.0, SETTINGS) == pytest.approx(13.2)  # at 10.7 the dub of the second speaks
+
+
+def test_one_long_sentence_is_cut():
+    assert length([said(0, 50.0)], 60.0, 60.0, SETTINGS) == 10.0
+
+
+def test_it_can_be_switched_off():
+    off = replace_settings(enabled=False)
+    assert length([], 600.0, 60.0, off) is None
+
+
+def replace_settings(**rules) -> PipelineSettings:
+    return SETTINGS.model_copy(update={"preview": PreviewSettings(**rules)})
+
+
+def test_a_sentence_that_was_not_spoken_counts_as_it_was_heard():
+    segments = [replace(said(0, 11.0), place=None), said(12.0, 14.0)]
+    assert length(segments, 60.0, 60.0, SETTINGS) == pytest.approx(11.2)
