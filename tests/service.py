@@ -13,6 +13,7 @@ import yaml
 from serve_app.client import Client
 from serve_app.demo import running_service
 
+WEBHOOK_SECRET = "the secret of a test"
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -51,6 +52,7 @@ def service(folder: Path, args: dict[str, Any]) -> Iterator[Service]:
     roots = {"UPLOADS_DIR": folder / "uploads", "ARTIFACTS_DIR": folder / "artifacts", "TEMP_WORK_DIR": folder / "work"}
     for root in roots.values():
         root.mkdir()
+    environment = {name: str(root) for name, root in roots.items()} | {"WEBHOOK_SECRET": WEBHOOK_SECRET}
     http_url = f"http://127.0.0.1:{http_port}"
-    with running_service(path, http_url, {name: str(root) for name, root in roots.items()}):
+    with running_service(path, http_url, environment):
         yield Service(f"127.0.0.1:{grpc_port}", http_url, *roots.values())

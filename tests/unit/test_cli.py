@@ -91,6 +91,17 @@ def test_json_is_all_that_is_printed(home: Path, short_talk: Path) -> None:
     assert found["output_bytes"] == Path(found["output"]).stat().st_size
 
 
+def test_several_languages_come_out_of_one_dub(home: Path, short_talk: Path) -> None:
+    command = ("dub", str(short_talk), "--from", "en", "--to", "es,fr", "--subtitles", "none")
+    result = dubserve(*command)
+    assert result.exit_code == 0, result.output
+    for line in ("output: {}/talk_translated.mp4", "output fr: {}/talk_translated.fr.mp4"):
+        assert line.format(home / "out") in result.output
+    found = json.loads(dubserve(*command, "--json").stdout)
+    assert Path(found["further"]["fr"]["report"]) == home / "out" / "talk_report.fr.json"
+    assert all(Path(found["further"]["fr"][name]).is_file() for name in ("output", "report", "translated_srt"))
+
+
 def test_ids_are_those_of_files() -> None:
     names = ["/a/你好.mp4", "/a/世界.mp4", "/a/a b.mp4", "/a/a-b.mp4", "/b/a-b.mp4", "/a/a_translated.mp4", "/a/\udcff"]
     ids = [cli.job_of(Path(name)) for name in names]
@@ -101,16 +112,23 @@ def test_ids_are_those_of_files() -> None:
 def test_a_name_too_long_for_ours_gives_way_to_the_id(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    names = ["dub-1_translated.mp4", "dub-1_report.json", "dub-12_report.json"]
+    names = ["dub-1_translated.mp4", "dub-1_report.json", "dub-12_report.json", "dub-1_translated.fr.mp4"]
     for name in names:
         (folder / name).touch()
-    result = {"output": str(folder / names[0]), "report": str(folder / names[1]), "duration_s": 1.0}
+    further = {"fr": {"output": str(folder / names[3])}}
+    result = {"output": str(folder / names[0]), "report": str(folder / names[1]), "duration_s": 1.0, "further": further}
     assert cli.renamed(result, "dub-1", "長" * 80) == result
     long = "長" * 70
     moved = cli.renamed(result, "dub-1", long)
     assert moved["output"] == str(folder / f"{long}_translated.mp4")
     assert (moved["report"], moved["duration_s"]) == (str(folder / f"{long}_report.json"), 1.0)
-    assert written(folder) == ["dub-12_report.json", f"{long}_report.json", f"{long}_translated.mp4"]
+    assert moved["further"]["fr"]["output"] == str(folder / f"{long}_translated.fr.mp4")
+    assert written(folder) == [
+        "dub-12_report.json",
+        f"{long}_report.json",
+        f"{long}_translated.fr.mp4",
+        f"{long}_translated.mp4",
+    ]
 
 
 def test_a_video_that_cannot_be_read_is_the_callers_to_mend(home: Path) -> None:
@@ -171,6 +189,8 @@ class Fake(translation_pb2_grpc.TranslationServiceServicer):
     def GetTranslationResult(  # noqa: N802
         self, request: pb.ResultRequest, context: grpc.ServicerContext
     ) -> pb.TranslationResult:
+        if self.code is not None:  # as the service itself: no result without success, or a client would come back
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"the job failed: {self.details}")
         return pb.TranslationResult(output_path=f"/dubs/{request.session_id}.mp4", processing_time_seconds=1.5)
 
 
