@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, and_, insert, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, and_, bindparam, insert, or_, select, update
 
 from models.errors import JobNotFound
 from serve_app.jobs.deliveries import announce
@@ -21,6 +21,11 @@ Insights = Sequence[Insight]
 
 NO_JOB = "no job with this id"
 """Said of a job that is not there, and in the same words of one that is another tenant's."""
+
+
+_CLOSE = update(attempts).where(
+    attempts.c.job_id == bindparam("of_job"), attempts.c.fence == bindparam("at_fence"), attempts.c.ended.is_(None)
+)
 
 
 def landing(outcome: State, control: Control) -> State:
@@ -43,7 +48,8 @@ def lost(now: float | BindParameter[Any]) -> ColumnElement[bool]:
 
 def ready(now: float | BindParameter[Any]) -> ColumnElement[bool]:
     """Jobs that wait, and whose pause after a fault, if there was one, is over."""
-    return and_(jobs.c.state == State.WAITING, jobs.c.lease_until <= now)
+    # a sum, lest SQLite takes the index of leases, under which all that wait lie in no useful order
+    return and_(jobs.c.state == State.WAITING, jobs.c.lease_until + 0.0 <= now)
 
 
 def due(now: float) -> ColumnElement[bool]:
@@ -108,5 +114,6 @@ def end(connection: Connection, row: Row, state: State, now: float, outcome: str
 
 
 def close_attempt(connection: Connection, row: Row, now: float, outcome: str) -> None:
-    this = and_(attempts.c.job_id == row["id"], attempts.c.fence == row["fence"], attempts.c.ended.is_(None))
-    connection.execute(update(attempts).where(this).values(ended=now, outcome=outcome))
+    if row["fence"]:  # else nobody has had it yet
+        this = {"of_job": row["id"], "at_fence": row["fence"]}
+        connection.execute(_CLOSE, {**this, "ended": now, "outcome": outcome})
