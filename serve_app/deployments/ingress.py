@@ -33,7 +33,6 @@ from serve_app.doors.desk import Desk
 from serve_app.doors.http import build_api, control_of
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.cleanup import Cleanup
-from serve_app.jobs.deliveries import Outbox
 from serve_app.jobs.job import Control, State
 from serve_app.jobs.store import Store
 from serve_app.jobs.tenants import Tenants

@@ -21,6 +21,7 @@ from serve_app.doors.access import Caller
 from serve_app.doors.detect import Detection, detect_language
 from serve_app.doors.wire import PREVIEW
 from serve_app.hearing import transcripts
+from serve_app.jobs.deliveries import Outbox
 from serve_app.jobs.edits import Editor
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, State, languages
 from serve_app.jobs.ledger import NO_JOB
@@ -62,6 +63,7 @@ class Desk:
         self._hears = hears
         self.watch = Watch(store, settings.jobs)
         self.usage = Usage(store.database)
+        self.outbox = Outbox(store.database, settings.webhooks)
         self.editor = Editor(store.database, roots.artifacts, settings.jobs.max_queued)
 
     # -- jobs ------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
 from serve_app.doors import openai, segments, usage, wire
 from serve_app.doors.access import FORM_BYTES, Access, Caller, Guard, Who
+from serve_app.doors.deliveries import add_deliveries
 from serve_app.doors.desk import Desk, TooLarge
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs import job as nouns
@@ -58,6 +59,7 @@ def build_api(desk: Desk, access: Access, ready: Ready, transcriber: Transcriber
     segments.add_segments(api, desk)  # before the jobs, whose route of actions takes every word
     add_jobs(api, desk)
     add_files(api, desk)
+    add_deliveries(api, desk)
     usage.add_usage(api, desk.usage)
     add_health(api, desk, ready)
     openai.add_audio(api, transcriber, settings)

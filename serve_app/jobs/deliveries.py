@@ -85,6 +85,13 @@ class Outbox:
                 connection.execute(update(deliveries).where(deliveries.c.id == row["id"]).values(lease))
         return [Delivery(row["id"], row["job_id"], row["url"], row["body"], row["tries"] + 1) for row in rows]
 
+    def of(self, job_id: str) -> list[dict[str, Any]]:
+        """What became of a job's deliveries so far, oldest first; times are Unix seconds."""
+        shown = [deliveries.c[name] for name in ("id", "created_at", "tries", "due_at", "delivered_at", "error")]
+        query = select(*shown).where(deliveries.c.job_id == job_id).order_by(deliveries.c.created_at)
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
     def delivered(self, delivery: Delivery) -> None:
         values = {"due_at": None, "delivered_at": self._clock(), "error": ""}
         with self._database.write() as connection:

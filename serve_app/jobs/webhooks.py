@@ -86,7 +86,9 @@ class Webhooks:
         due = await asyncio.to_thread(self._outbox.claim)
         if due:
             async with self._session() as session:
-                await asyncio.gather(*(self._try(session, delivery) for delivery in due))
+                ends = await asyncio.gather(*(self._try(session, one) for one in due), return_exceptions=True)
+            for error in filter(None, ends):  # it stays claimed, and is due again when that has run out
+                logger.error("what became of a webhook could not be written down", exc_info=error)
         return len(due)
 
     def _session(self) -> aiohttp.ClientSession:

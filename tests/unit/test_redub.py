@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from configs.app import AppSettings
+from models.errors import NotAllowed
 from models.segment import Segment, Utterance
 from serve_app.engines import Models
 from serve_app.jobs.cleanup import Cleanup
-from serve_app.jobs.edits import Edits, edit_of, merged
+from serve_app.jobs.edits import Editor, Edits, edit_of, merged
 from serve_app.jobs.job import Request, State
 from serve_app.jobs.runner import Runner
 from serve_app.media import audio
@@ -255,6 +256,24 @@ def test_an_edit_whose_segment_lies_elsewhere_now_is_left_out_and_told() -> None
     assert [s.text for s in edits.heard(segments)] == ["new", "other"]
     assert [s.edited for s in edits.translated(segments)] == [("text",), ()]
     assert edits.missed(segments) == ["1002"]
+
+
+def test_a_text_whose_translation_was_given_as_well_is_not_translated() -> None:
+    edits = Edits({"1": {"start": 0.0, "text": "new", "es": {"translation": "nuevo"}}}, "es")
+    [heard] = edits.heard([Segment(1, 0.0, 1.0, "old")])
+    assert (heard.text, heard.edited) == ("old", ())
+    [done] = edits.translated([dataclasses.replace(heard, translation="viejo", score=-1.0, flags=("length",))])
+    assert (done.text, done.translation, done.edited) == ("new", "nuevo", ("text", "translation"))
+    assert (done.score, done.flags) == (None, ())
+
+
+async def test_a_redub_counts_as_a_job_that_waits(studio: Studio) -> None:
+    studio.submit()
+    await studio.run()
+    editor = Editor(studio.store.database, studio.roots.artifacts, max_queued=0)
+    with pytest.raises(NotAllowed, match="wait"):
+        editor.redub(studio.store.job("job"))
+    assert studio.store.job("job").state is State.COMPLETED
 
 
 def test_changes_are_merged_and_vanish_when_they_are_withdrawn() -> None:

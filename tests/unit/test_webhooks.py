@@ -221,6 +221,23 @@ async def test_the_loop_sends_and_outlives_a_database_that_is_away(
     assert "webhooks could not be sent" in caplog.text
 
 
+async def test_one_that_cannot_be_written_down_holds_up_no_other(
+    house: House, receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.end(receiver.url, name="one")
+    house.clock.now += 1
+    house.end(receiver.url, name="two")
+    outbox = Outbox(house.store.database, HERE, house.clock)
+    real, broken = outbox.delivered, [True]
+    monkeypatch.setattr(outbox, "delivered", lambda one: real(one) if not broken or not broken.pop() else 1 / 0)
+    assert await Webhooks(outbox, HERE, KEY, house.clock).round() == 2
+    assert sum(row.delivered_at is not None for row in house.rows()) == 1
+    assert "could not be written down" in caplog.text
+    house.clock.now += 2 * HERE.timeout_s + 11
+    assert await house.sender().round() == 1
+    assert all(row.delivered_at is not None for row in house.rows())
+
+
 def test_only_ends_are_told_and_only_where_it_was_wished(house: House) -> None:
     house.end("", name="silent")
     house.store.submit(Request("job", "/x.mp4", "en", "es", webhook="http://example.com"))
@@ -358,7 +375,21 @@ async def test_the_http_door_takes_a_webhook_only_with_a_secret(tmp_path: Path, 
         asked = house.store.job(answer.json()["id"]).request
         assert (asked.webhook, asked.also) == ("https://example.com/x", ("fr", "de"))
         assert "example.com" not in answer.text
+        assert await seen(transport, answer.json()["id"], house) == [(1, "it answered with 500", True)]
     house.store.close()
+
+
+async def seen(transport: httpx.ASGITransport, job: str, house: House) -> list[tuple[int, str, bool]]:
+    """Tries, error and whether it is due again, as the owner of a job sees its one delivery."""
+    async with httpx.AsyncClient(transport=transport, base_url="http://door") as http:
+        assert (await http.get(f"/v1/jobs/{job}/deliveries")).json() == []
+        house.store.control(job, Control.CANCEL)
+        outbox = Outbox(house.store.database, HERE, house.clock)
+        [claimed] = outbox.claim()
+        outbox.failed(claimed, "it answered with 500")
+        rows = (await http.get(f"/v1/jobs/{job}/deliveries")).json()
+        refused(await http.get("/v1/jobs/nobody/deliveries"), 404, "job_not_found")
+    return [(row["tries"], row["error"], row["due_at"] is not None) for row in rows]
 
 
 def test_the_secret_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
