@@ -77,8 +77,7 @@ class Ingress:
         cleanup = Cleanup(self._store, roots, settings.cleanup)
         loops = [self._desk.watch, tokens, cleanup]
         if roots.webhook_secret:
-            outbox = Outbox(self._store.database, settings.webhooks)
-            loops.append(Webhooks(outbox, settings.webhooks, signing_key(roots.webhook_secret)))
+            loops.append(Webhooks(self._desk.outbox, settings.webhooks, signing_key(roots.webhook_secret)))
         self._loops = [asyncio.create_task(loop.run()) for loop in loops]
 
     def __serve_build_asgi_app__(self) -> FastAPI:
