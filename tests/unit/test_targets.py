@@ -9,6 +9,7 @@ import pytest
 
 from models.errors import UnsupportedLanguage
 from models.segment import Utterance
+from serve_app.doors.desk import proper
 from serve_app.jobs.job import Quality, Request, Result, languages
 from serve_app.jobs.report import Report
 from serve_app.jobs.tables import job_from, new_row, request_json
@@ -125,3 +126,10 @@ def test_targets_survive_the_row() -> None:
 def test_languages_come_apart_once_and_in_order() -> None:
     assert languages("ES, fr", "de", "es") == ("es", "fr", "de")
     assert languages("", " ,") == ("",)
+
+
+def test_both_doors_take_several_languages_in_one_word() -> None:
+    asked = proper(Request("a", "/u/a.mp4", "en", "ES, fr", also=("de", "es")))
+    assert asked.targets == ("es", "fr", "de")
+    with pytest.raises(UnsupportedLanguage, match="xx"):
+        proper(Request("a", "/u/a.mp4", "en", "es,xx"))
