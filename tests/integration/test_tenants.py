@@ -3,12 +3,17 @@
 import shutil
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import httpx
 import pytest
 
+from serve_app.deployments.ingress import Ingress, Refused
+from serve_app.doors.access import Access
 from serve_app.jobs.database import Database
 from serve_app.jobs.tenants import Tenant, Tenants
 from serve_app.proto import translation_pb2 as pb
@@ -130,3 +135,46 @@ def test_a_revoked_key_ends_within_seconds(served: Service, tenants: Tenants) ->
         while status(http) != 401:
             assert time.monotonic() < deadline
             time.sleep(0.3)
+
+
+class Context:
+    """What a method of the gRPC door sees of a call that brings `metadata`."""
+
+    def __init__(self, *metadata: tuple[str, str]) -> None:
+        self.metadata = metadata
+        self.code: grpc.StatusCode | None = None
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return self.metadata
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        self.code = code
+
+    def set_details(self, details: str) -> None:
+        self.details = details
+
+
+class Closed:
+    """A desk at which nobody answers."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self._refuse
+
+    def _refuse(self, *_: object) -> Any:
+        raise AssertionError("asked before it was known who calls")
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+async def test_where_nobody_may_be_anonymous_every_call_needs_a_key(tenants: Tenants, method: Any) -> None:
+    """Over the contract's own list, with a desk that must not be asked before it is known who calls."""
+    methods = Ingress.func_or_class
+    door = SimpleNamespace(_access=Access(tenants, anonymous=False), _desk=Closed())
+    door._caller = partial(methods._caller, door)
+    context = Context()
+    asked = getattr(methods, method.name)(door, getattr(pb, method.input_type.name)(), context)
+    if method.name == "TranslateVideo":
+        with pytest.raises(Refused):
+            await anext(asked)
+    else:
+        await asked
+    assert context.code is grpc.StatusCode.UNAUTHENTICATED and "wants a key" in context.details
