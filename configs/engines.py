@@ -18,7 +18,7 @@ class VadSettings(Settings):
     threshold: float = Field(0.5, gt=0, lt=1)
     min_speech_s: float = Field(0.1, gt=0, description="shorter bursts are not speech; a short 'Yes.' is about 0.2 s")
     min_silence_s: float = Field(0.3, gt=0, description="a pause shorter than this does not end a span")
-    pad_s: float = Field(0.15, ge=0, description="kept before and after each span, so that no consonant is lost")
+    pad_s: float = Field(0.2, ge=0, description="kept before and after each span, so that no consonant is lost")
 
 
 class AsrSettings(Settings):

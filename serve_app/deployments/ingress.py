@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import cache
 from math import ceil
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from fastapi import FastAPI
@@ -21,16 +21,15 @@ from ray.serve.grpc_util import RayServegRPCContext
 from ray.serve.handle import DeploymentHandle
 
 from configs.app import AppSettings, Roots
-from configs.engines import VadSettings
+from configs.base import Settings
 from models.errors import InvalidJob
 from models.registry import load
-from models.segment import Clip, Span
-from models.vad import Vad
 from serve_app.deployments.batch import calling
 from serve_app.doors import wire
 from serve_app.doors.access import Access, Caller
 from serve_app.doors.desk import Desk
 from serve_app.doors.http import build_api, control_of
+from serve_app.doors.speech import Announcer
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.cleanup import Cleanup
 from serve_app.jobs.job import Control, State
@@ -59,7 +58,7 @@ class Ingress:
         self._store = Store(roots.database_url.get_secret_value(), settings.jobs)
         self._store.create()
         self._app = serve.get_replica_context().app_name
-        self._settings = settings
+        self._settings, engines = settings, settings.engines
         recognize = calling(recognizer.recognize, "transcription")
         hears = calling(recognizer.languages, "transcription")
         self._access = Access(Tenants(self._store.database), settings.ingress.anonymous)
@@ -67,12 +66,14 @@ class Ingress:
         self._transcriber = Transcriber(
             settings,
             roots.work,
-            in_thread(late(settings.engines.vad)),
+            in_thread(late("vad", engines.vad.engine, engines.vad, "detect")),
             recognize,
             hears,
             calling(translator.translate, "translation"),
             calling(translator.pairs, "translation"),
         )
+        say = in_thread(late("tts", "fallback", engines.tts, "speak"), at_once=engines.tts.at_once)
+        self._announcer = Announcer(say, settings.pipeline.speak)
         tokens = Tokens(self._store, driver.run.remote, settings.jobs.tick_s)
         cleanup = Cleanup(self._store, roots, settings.cleanup)
         loops = [self._desk.watch, tokens, cleanup]
@@ -81,7 +82,7 @@ class Ingress:
         self._loops = [asyncio.create_task(loop.run()) for loop in loops]
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_api(self._desk, self._access, self._ready, self._transcriber, self._settings)
+        return build_api(self._desk, self._access, self._ready, self._transcriber, self._announcer, self._settings)
 
     # -- the gRPC door ---------------------------------------------------------------------------------------------
 
@@ -222,12 +223,11 @@ async def answered(answer: Awaitable[Message], context: RayServegRPCContext, emp
     return empty
 
 
-def late(settings: VadSettings) -> Callable[[list[Clip]], list[list[Span]]]:
-    """A voice detector that is loaded when it is first asked: most services are never sent a recording."""
+def late(shelf: str, name: str, settings: Settings, verb: str) -> Callable[[list[Any]], list[Any]]:
+    """An engine's verb; it is loaded when it is first asked, since most services are never sent sound or texts here."""
 
     @cache
-    def engine() -> Vad:
-        loaded: Vad = load("vad", settings.engine, settings)
-        return loaded
+    def engine() -> Any:
+        return load(shelf, name, settings)
 
-    return lambda clips: engine().detect(clips)
+    return lambda items: list(getattr(engine(), verb)(items))

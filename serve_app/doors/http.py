@@ -26,10 +26,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from configs.app import AppSettings
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
-from serve_app.doors import openai, segments, usage, wire
+from serve_app.doors import openai, segments, speech, usage, wire
 from serve_app.doors.access import FORM_BYTES, Access, Caller, Guard, Who
 from serve_app.doors.deliveries import add_deliveries
 from serve_app.doors.desk import Desk, TooLarge
+from serve_app.doors.speech import Announcer
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs import job as nouns
 from serve_app.jobs.job import Control
@@ -46,7 +47,9 @@ REFUSALS = {
 RANGE = re.compile(r"\s*(?:(\d{1,15})-(\d{0,15})|-(\d{1,15}))\s*", re.ASCII)
 
 
-def build_api(desk: Desk, access: Access, ready: Ready, transcriber: Transcriber, settings: AppSettings) -> FastAPI:
+def build_api(
+    desk: Desk, access: Access, ready: Ready, transcriber: Transcriber, announcer: Announcer, settings: AppSettings
+) -> FastAPI:
     api = FastAPI(
         title="dubserve", description="Self-hosted video translation.", version="1", docs_url=None, redoc_url=None
     )
@@ -56,13 +59,14 @@ def build_api(desk: Desk, access: Access, ready: Ready, transcriber: Transcriber
     api.add_exception_handler(RequestValidationError, on_unfit)
     api.add_middleware(BodyLimit, desk=desk, transcriber=transcriber)
     api.add_middleware(Guard, access=access, admit=desk.admit, refuse=on_error)  # the last one stands outermost
+    add_deliveries(api, desk)
     segments.add_segments(api, desk)  # before the jobs, whose route of actions takes every word
     add_jobs(api, desk)
     add_files(api, desk)
-    add_deliveries(api, desk)
     usage.add_usage(api, desk.usage)
     add_health(api, desk, ready)
     openai.add_audio(api, transcriber, settings)
+    speech.add_speech(api, announcer)
     return api
 
 

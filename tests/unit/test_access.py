@@ -17,6 +17,7 @@ from models.errors import NotAllowed
 from serve_app.doors.access import BELIEVED_S, OPEN, Access, Caller
 from serve_app.doors.desk import Desk
 from serve_app.doors.http import build_api
+from serve_app.doors.speech import Announcer
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.job import Insight, LogLine, Progress, Quality, Request, Result
 from serve_app.jobs.store import Store
@@ -48,7 +49,9 @@ class House:
         settings = AppSettings.model_validate({"ingress": {"anonymous": False, **ingress}})
         transcriber = Transcriber(settings, self.roots.work, *[nothing] * 5)
         access = Access(self.tenants, settings.ingress.anonymous)
-        return build_api(Desk(self.store, settings, self.roots, nothing, nothing), access, ready, transcriber, settings)
+        desk = Desk(self.store, settings, self.roots, nothing, nothing)
+        announcer = Announcer(nothing, settings.pipeline.speak)
+        return build_api(desk, access, ready, transcriber, announcer, settings)
 
     def http(self, **ingress: Any) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(self.api(**ingress), raise_app_exceptions=False)

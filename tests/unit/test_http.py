@@ -13,6 +13,7 @@ from configs.app import AppSettings, JobSettings, Roots
 from serve_app.doors.access import Access
 from serve_app.doors.desk import Desk
 from serve_app.doors.http import FORM_BYTES, Ready, build_api, satisfiable
+from serve_app.doors.speech import Announcer
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.job import Control, Quality, Request, Result
 from serve_app.jobs.store import Store
@@ -47,7 +48,8 @@ def roots(tmp_path: Path) -> Roots:
 def door(store: Store, roots: Roots, settings: AppSettings, ready: Ready) -> FastAPI:
     transcriber = Transcriber(settings, roots.work, *[nothing] * 5)
     access = Access(Tenants(store.database), settings.ingress.anonymous)
-    return build_api(Desk(store, settings, roots, nothing, nothing), access, ready, transcriber, settings)
+    desk, announcer = Desk(store, settings, roots, nothing, nothing), Announcer(nothing, settings.pipeline.speak)
+    return build_api(desk, access, ready, transcriber, announcer, settings)
 
 
 @pytest.fixture

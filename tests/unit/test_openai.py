@@ -16,13 +16,14 @@ from pydantic import SecretStr
 
 from configs.app import AppSettings, JobSettings, Roots
 from configs.pipeline import LANGUAGES
-from models.echo import EchoRecognizer, EchoTranslator, EchoVad
+from models.echo import EchoRecognizer, EchoTranslator, EchoTts, EchoVad
 from models.errors import ArtifactMissing, StageFailed, UnsupportedLanguage
-from models.segment import Clip, Segment, Span, Transcript, Word
+from models.segment import Clip, Segment, Span, Speech, Transcript, Utterance, Word
 from serve_app.doors.access import Access
 from serve_app.doors.desk import Desk
 from serve_app.doors.http import FORM_BYTES, build_api
 from serve_app.doors.openai import NAMES, name_of, written
+from serve_app.doors.speech import Announcer
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.store import Store
 from serve_app.jobs.tenants import Tenants
@@ -39,6 +40,8 @@ class Engines:
         self._recognizer = EchoRecognizer(settings.engines.asr)
         self._translator = EchoTranslator(settings.engines.translation)
         self._vad = EchoVad(settings.engines.vad)
+        self._voice = EchoTts(settings.engines.tts)
+        self.said: list[Utterance] = []
         self.error: Exception | None = None
         self.asked: list[str | None] = []
         self.callers: set[str] = set()
@@ -58,6 +61,12 @@ class Engines:
 
     async def translate(self, sentence: Any, caller: str) -> Any:
         return self._translator.translate([sentence])[0]
+
+    async def say(self, utterance: Utterance) -> Speech:
+        self.said.append(utterance)
+        if self.error:
+            raise self.error
+        return self._voice.speak([utterance])[0]
 
     async def pairs(self) -> frozenset[tuple[str, str]]:
         return frozenset({("es", "en")})
@@ -85,8 +94,9 @@ async def http(tmp_path: Path, settings: AppSettings, engines: Engines) -> Async
 
     e = engines
     transcriber = Transcriber(settings, tmp_path, e.detect, e.recognize, e.hears, e.translate, e.pairs)
+    announcer = Announcer(e.say, settings.pipeline.speak)
     access = Access(Tenants(store.database), anonymous=True)
-    api = build_api(Desk(store, settings, roots, e.recognize, e.hears), access, ready, transcriber, settings)
+    api = build_api(Desk(store, settings, roots, e.recognize, e.hears), access, ready, transcriber, announcer, settings)
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:
         yield client
@@ -246,7 +256,7 @@ async def test_a_request_without_its_parts(http: httpx.AsyncClient) -> None:
     headers = {"content-type": "multipart/form-data; boundary=b"}
     refused(await http.post(URL, content=b"no form", headers=headers), 400, "bad_request", None)
     refused(await http.get(URL), 405, "method_not_allowed", None)
-    refused(await http.post("/v1/audio/speech"), 404, "not_found", None)
+    refused(await http.post("/v1/audio/else"), 404, "not_found", None)
 
 
 async def test_files_that_are_none(http: httpx.AsyncClient, talk: Path) -> None:

@@ -90,3 +90,12 @@ def test_files_without_sound(client: openai.OpenAI, media: Path) -> None:
     with pytest.raises(openai.BadRequestError, match="language") as caught:
         client.audio.transcriptions.create(model="whisper-1", file=media / "jfk.flac", language="english")
     assert caught.value.param == "language"
+
+
+def test_what_it_says_it_hears(client: openai.OpenAI, tmp_path: Path) -> None:
+    said = client.audio.speech.create(
+        model="tts-1", voice="alloy", input="El tren sale a las nueve de la noche.", extra_body={"language": "es"}
+    )
+    said.write_to_file(tmp_path / "said.mp3")
+    heard = client.audio.transcriptions.create(model="whisper-1", file=tmp_path / "said.mp3", language="es")
+    assert {"tren", "sale", "noche"} <= set(words(heard.text))

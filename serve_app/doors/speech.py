@@ -1,0 +1,117 @@
+"""OpenAI's speech route over the tts shelf: `POST /v1/audio/speech`, text in, a sound file out, in the same call.
+
+What its clients insist on is taken: any model name, and OpenAI's own voices, which are women's, men's or nobody's in
+particular as OpenAI describes them. A voice may also be `female`, `male` or `neutral`, or name a language before that
+(`es-female`), since their API has no field for the language; ours is `language`, English where nothing says otherwise.
+
+A long text is said sentence by sentence and joined with a breath between, so no engine is asked for minutes at once.
+Nothing is kept. `instructions` are taken and change nothing; a stream of events is refused.
+"""
+
+import asyncio
+import subprocess
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import FastAPI
+from fastapi.responses import Response
+from pydantic import BaseModel, Field, StringConstraints
+
+from configs.pipeline import LANGUAGES, SpeakSettings
+from models.errors import InvalidJob, StageFailed, UnsupportedLanguage
+from models.segment import Audio, Speech, Utterance
+from models.translation.sentences import sentences
+from models.tts.plausible import sayable
+from serve_app.media import audio, ffmpeg
+
+Say = Callable[[Utterance], Awaitable[Speech]]
+Format = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
+
+MAX_CHARACTERS = 4096
+"""As in OpenAI's API."""
+BREATH_S = 0.25
+RATE = 24_000
+"""Hz of everything that is sent; `pcm` has no header to say so, and OpenAI's is the same."""
+ENCODE_S = 60.0
+
+GENDERS = {
+    "alloy": "neutral", "ash": "male", "ballad": "male", "coral": "female", "echo": "male", "fable": "male",
+    "nova": "female", "onyx": "male", "sage": "female", "shimmer": "female", "verse": "male", "marin": "female",
+    "cedar": "male", "female": "female", "male": "male", "neutral": "neutral",
+}  # fmt: skip
+
+FORMS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "mp3": ("audio/mpeg", ("-c:a", "libmp3lame", "-q:a", "4", "-f", "mp3")),
+    "opus": ("audio/ogg", ("-c:a", "libopus", "-b:a", "48k", "-f", "ogg")),
+    "aac": ("audio/aac", ("-c:a", "aac", "-b:a", "96k", "-f", "adts")),
+    "flac": ("audio/flac", ("-c:a", "flac", "-f", "flac")),
+    "wav": ("audio/wav", ("-c:a", "pcm_s16le", "-f", "wav")),
+    "pcm": ("audio/pcm", ("-c:a", "pcm_s16le", "-f", "s16le")),
+}
+
+
+class SpeechRequest(BaseModel):
+    """The body of a call; fields that are not named here are ignored, as OpenAI's API grows."""
+
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+    input: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
+    voice: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, max_length=40)] = "neutral"
+    language: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, max_length=3)] = ""
+    response_format: Format = "mp3"
+    speed: Annotated[float, Field(ge=0.25, le=4.0)] = 1.0
+    stream_format: Literal["audio"] = "audio"
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """Says texts through the tts shelf."""
+
+    say: Say
+    settings: SpeakSettings
+
+    async def speak(self, asked: SpeechRequest) -> Audio:
+        """Mono at `RATE` Hz and the loudness of a dub. Raises InvalidJob, or StageFailed when no engine can say it."""
+        language, gender = told(asked)
+        parts = [one for one in sentences(asked.input, language) if sayable(one)]
+        if not parts:
+            raise InvalidJob("there is nothing to say in this text; send one with letters or digits")
+        said = [await self.say(Utterance(one.strip(), language, gender, asked.speed)) for one in parts]
+        return await asyncio.to_thread(self._joined, said)
+
+    def _joined(self, said: list[Speech]) -> Audio:
+        pieces: list[Audio] = []
+        for speech in said:
+            trimmed = audio.trim(speech.audio, speech.sample_rate, self.settings.silence_db)
+            level = audio.normalize(trimmed, speech.sample_rate, self.settings.lufs, self.settings.peak_db)
+            pieces += [audio.resample(level, speech.sample_rate, RATE), np.zeros(round(BREATH_S * RATE), np.float32)]
+        return np.concatenate(pieces[:-1])
+
+
+def told(asked: SpeechRequest) -> tuple[str, str]:
+    """Language and gender. Raises UnsupportedLanguage, or InvalidJob for a voice that nobody has."""
+    head, _, tail = asked.voice.partition("-")
+    language, voice = (head, tail) if head in LANGUAGES else (asked.language or "en", asked.voice)
+    if language not in LANGUAGES:
+        raise UnsupportedLanguage(f"a language is one of {', '.join(LANGUAGES)}")
+    if voice and voice not in GENDERS:
+        raise InvalidJob("a voice is female, male or neutral, with a language in front if you like, as in es-female")
+    return language, GENDERS[voice or "neutral"]
+
+
+def encoded(sound: Audio, form: Format) -> bytes:
+    """A file in the format asked for. Blocks. Raises StageFailed."""
+    read = ("-f", "f32le", "-ar", str(RATE), "-ac", "1", "-i", "pipe:0")
+    try:
+        return ffmpeg.short([*read, *FORMS[form][1], "pipe:1"], timeout_s=ENCODE_S, feed=sound.astype("<f4").tobytes())
+    except (OSError, subprocess.SubprocessError) as error:
+        raise StageFailed("tts", "the speech could not be encoded", transient=True) from error
+
+
+def add_speech(api: FastAPI, announcer: Announcer) -> None:
+    @api.post("/v1/audio/speech", summary="A text spoken, as OpenAI's API gives it", response_class=Response)
+    async def speech(asked: SpeechRequest) -> Response:
+        sound = await announcer.speak(asked)
+        content = await asyncio.to_thread(encoded, sound, asked.response_format)
+        return Response(content, media_type=FORMS[asked.response_format][0])
