@@ -57,5 +57,7 @@ def add_segments(api: FastAPI, desk: Desk) -> None:
 
     @api.post("/v1/jobs/{job_id}/redub", status_code=202, summary="Do again what depends on the changed segments")
     async def redub(caller: Who, job_id: str) -> dict[str, Any]:
-        await asyncio.to_thread(desk.editor.redub, await desk.job(caller, job_id))
+        job = await desk.job(caller, job_id)
+        await desk.admit(caller)
+        await asyncio.to_thread(desk.editor.redub, job)
         return wire.job_json(await desk.job(caller, job_id), [])

@@ -265,6 +265,13 @@ async def test_an_upload_beyond_a_limit_is_refused_before_it_is_read(house: Hous
     assert (await Body(1000).post(http, house.key("a"))).status_code == 202
 
 
+async def test_a_job_that_is_dubbed_again_needs_room_in_the_queue(house: House, http: httpx.AsyncClient) -> None:
+    house.tenants.change("a", queued=0)
+    answer = await http.post("/v1/jobs/secret/redub", headers=house.key("a"))
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "30")
+    assert house.store.job("secret").state.live is False
+
+
 async def test_what_was_received_for_a_job_that_is_refused_does_not_stay(house: House, http: httpx.AsyncClient) -> None:
     house.tenants.change("b", stored_bytes=10)  # less than the form is allowed to hold besides its file
     answer = await http.post(
