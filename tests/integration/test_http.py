@@ -132,7 +132,8 @@ def test_an_upload_that_is_too_large_is_refused_before_it_is_sent(http: httpx.Cl
 
 def test_refusals_of_the_framework_have_the_same_shape(http: httpx.Client, done: str) -> None:
     assert http.get("/v2").json()["error"]["code"] == "not_found"
-    assert http.post("/v1/jobs", data={}).json()["error"]["code"] == "invalid_request"
+    form = {"target_lang": "es", "subtitles": "shiny"}
+    assert http.post("/v1/jobs", data=form).json()["error"]["code"] == "invalid_request"
     answer = http.get(f"/v1/jobs/{done}/artifacts/report.json", headers={"range": "bytes=x"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (416, "range_not_satisfiable")
 
