@@ -11,7 +11,7 @@ from serve_app.deployments.translator import Translator
 
 def build(settings: AppSettings) -> Application:
     """The application that `import_path` of serve_config.yaml names; Serve validates `args:` into `settings`."""
-    recognizer = Recognizer.bind(settings.engines.asr)
-    translator = Translator.bind(settings.engines.translation)
+    recognizer = Recognizer.bind(settings.engines.asr, settings.pipeline.engine_stall_s / 2)
+    translator = Translator.bind(settings.engines.translation, settings.pipeline.engine_stall_s / 2)
     driver = Driver.bind(recognizer, translator, settings)
     return Ingress.bind(driver, recognizer, translator, settings)

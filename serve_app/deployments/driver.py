@@ -21,6 +21,7 @@ from serve_app.jobs.runner import Runner
 from serve_app.jobs.store import Store
 from serve_app.local import diarizing, in_thread
 from serve_app.media import audio
+from serve_app.stall import Pulse, beating
 
 
 @serve.deployment
@@ -34,13 +35,20 @@ class Driver:
         golden.detect(vad)
         golden.speak(tts)
         audio.loudness(golden.clip().audio, RECOGNITION_RATE)  # the first measurement takes seconds to import
-        self._detect = in_thread(vad.detect)
-        self._speak = in_thread(tts.speak, at_once=engines.tts.at_once)
+        stall_s = settings.pipeline.engine_stall_s / 2
+        self._pulses = [Pulse("transcription", stall_s), Pulse("tts", stall_s)]
+        self._detect = in_thread(beating(vad.detect, self._pulses[0]))
+        self._speak = in_thread(beating(tts.speak, self._pulses[1]), at_once=engines.tts.at_once)
         self._diarize = diarizing(engines.speaker)
         roots = Roots.from_environment()
         store = Store(roots.database_url.get_secret_value(), settings.jobs)
         store.create()
         self._runner = Runner(store, self._models, settings, roots, owner=f"{socket.gethostname()}:{os.getpid()}")
+
+    def check_health(self) -> None:
+        """Asked by Serve. A thread that is stuck in an engine can only be got rid of with its process."""
+        for pulse in self._pulses:
+            pulse.check()
 
     async def run(self) -> str | None:
         """Spends one token: works on the fairest waiting job until it ends. Returns its id, None if nothing waited."""

@@ -15,19 +15,26 @@ from models.errors import DubError
 from models.registry import load
 from models.segment import Clip, Transcript
 from serve_app.deployments.batch import Billed, billed, broken
+from serve_app.stall import Pulse
 
 
 @serve.deployment
 class Recognizer:
     """Ready only after a clip of known speech gave the expected words."""
 
-    def __init__(self, settings: AsrSettings) -> None:
+    def __init__(self, settings: AsrSettings, stall_s: float = 300.0) -> None:
         self._engine = load("asr", settings.engine, settings)
         golden.recognize(self._engine, settings)
+        self._pulse = Pulse("transcription", stall_s)
+
+    def check_health(self) -> None:
+        """Asked by Serve, which replaces a replica whose answer is an error, time after time."""
+        self._pulse.check()
 
     async def recognize(self, clip: Clip, caller: str = "") -> Transcript | Billed | Exception:
         try:
-            heard: Transcript = await asyncio.wrap_future(self._engine.submit(clip, caller))
+            with self._pulse.asked():
+                heard: Transcript = await asyncio.wrap_future(self._engine.submit(clip, caller))
         except Exception as error:  # the runtime raises types of its own
             return error if isinstance(error, DubError) else broken("transcription", error)
         return billed(heard, self._engine, caller)

@@ -14,19 +14,26 @@ from models.errors import DubError
 from models.registry import load
 from models.segment import Sentence
 from serve_app.deployments.batch import Billed, billed, broken
+from serve_app.stall import Pulse
 
 
 @serve.deployment
 class Translator:
     """Ready only after the models that are loaded beforehand gave their golden translations."""
 
-    def __init__(self, settings: TranslationSettings) -> None:
+    def __init__(self, settings: TranslationSettings, stall_s: float = 300.0) -> None:
         self._engine = load("translation", settings.engine, settings)
         self._engine.preload()
+        self._pulse = Pulse("translation", stall_s)
+
+    def check_health(self) -> None:
+        """Asked by Serve, which replaces a replica whose answer is an error, time after time."""
+        self._pulse.check()
 
     async def translate(self, sentence: Sentence, caller: str = "") -> Sentence | Billed | Exception:
         try:
-            answer: Sentence = await asyncio.wrap_future(self._engine.submit(sentence, caller))
+            with self._pulse.asked():
+                answer: Sentence = await asyncio.wrap_future(self._engine.submit(sentence, caller))
         except Exception as error:  # the runtime raises types of its own
             return error if isinstance(error, DubError) else broken("translation", error)
         return billed(answer, self._engine, caller)

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any
 
 from configs.app import AppSettings, Roots
-from models.errors import DubError, OutOfSpace
+from models.errors import DubError, OutOfSpace, Stalled
 from serve_app.doors.wire import INTERNAL
 from serve_app.engines import Models
 from serve_app.jobs.admission import WAITS, Admission
@@ -91,8 +91,15 @@ class Runner:
         video = readable(job.request.path, tenant, self._roots)
         request = replace(job.request, path=str(video), transcript=transcript)
         workspace = Workspace(self._roots.work, job.id)
-        models = metered(await self._models(), lease.attempt.spending)
+        models = metered(await self._engines(), lease.attempt.spending)
         return await dub(request, models, self._settings, workspace, files, report, lease.renew, job.edits)
+
+    async def _engines(self) -> Models:
+        try:
+            async with asyncio.timeout(self._settings.pipeline.engine_stall_s):
+                return await self._models()
+        except TimeoutError as error:
+            raise Stalled("initialization", "no engine is there to work with; try again later") from error
 
     async def _attend(self, lease: "Lease", work: "asyncio.Task[Result]") -> None:
         """Renews the lease until the work is done or unwanted, then writes how it ended."""

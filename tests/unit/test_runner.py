@@ -163,6 +163,18 @@ async def test_a_fault_that_may_pass_is_tried_again_and_not_forever(house: House
     assert house.store.job("job").state is State.COMPLETED
 
 
+async def test_engines_that_nobody_can_reach_are_not_waited_for_for_ever(house: House) -> None:
+    async def never() -> Models:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    house.submit()
+    pipeline = SETTINGS.pipeline.model_copy(update={"engine_stall_s": 0.1})
+    await Runner(house.store, never, SETTINGS.model_copy(update={"pipeline": pipeline}), house.roots, "me").run_next()
+    assert house.store.job("job").state is State.WAITING
+    assert "no engine is there" in house.store.logs("job")[-1].message
+
+
 async def test_a_second_attempt_knows_what_the_first_did(house: House) -> None:
     house.submit()
     run = asyncio.create_task(house.runner.run_next())

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import pickle
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 from configs.app import AppSettings
 from models.errors import StageFailed, Stalled
-from serve_app.stall import STAGES, Watched
+from serve_app.local import in_thread
+from serve_app.stall import STAGES, Pulse, Watched, beating
 from tests.unit.test_pipeline import ECHO, Bench
 
 PATIENCE_S = 0.5
@@ -90,6 +92,41 @@ async def test_whoever_is_given_up_is_not_worked_for_any_more() -> None:
     await asyncio.sleep(0.05)
     call.cancel()
     await asyncio.wait_for(ended.wait(), 1)
+
+
+def test_a_replica_is_ill_only_while_somebody_waits_in_silence() -> None:
+    pulse = Pulse("tts", stall_s=0.1)
+    pulse.check()
+    with pulse.asked():
+        pulse.check()
+        time.sleep(0.07)
+        with pulse.asked():
+            pass  # an answer to another
+        time.sleep(0.07)
+        pulse.check()
+        with pytest.raises(asyncio.CancelledError), pulse.asked():
+            raise asyncio.CancelledError  # somebody who went away
+        time.sleep(0.07)
+        with pytest.raises(Stalled, match="tts"):
+            pulse.check()
+        with pytest.raises(ZeroDivisionError), pulse.asked():
+            _ = 1 / 0
+        pulse.check()
+    time.sleep(0.15)
+    pulse.check()
+
+
+async def test_a_thread_that_is_stuck_makes_its_process_ill_though_its_caller_has_gone() -> None:
+    pulse, free = Pulse("tts", stall_s=0.1), threading.Event()
+    say = in_thread(beating(lambda items: [free.wait(5)], pulse))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(say(1), 0.05)
+    await asyncio.sleep(0.1)
+    with pytest.raises(Stalled):
+        pulse.check()
+    free.set()
+    assert await say(2) is True
+    pulse.check()
 
 
 def test_it_comes_from_another_process_as_itself() -> None:
