@@ -77,7 +77,7 @@ def test_errors_are_those_of_the_client(client: openai.OpenAI, short_talk: Path)
     with pytest.raises(openai.BadRequestError, match="leave out stream"):
         create(model="whisper-1", file=short_talk, stream=True)
     with pytest.raises(openai.NotFoundError):
-        client.audio.speech.create(model="tts-1", voice="alloy", input="hello")
+        client.embeddings.create(model="text-embedding-3-small", input="hello")
 
 
 def test_a_file_over_the_limit(client: openai.OpenAI) -> None:
