@@ -341,14 +341,15 @@ async def test_an_engine_that_breaks_names_its_room(bench: Bench, verb: str, sta
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Mounts a disk of so many KiB, for real."""
+    """Mounts a disk, for real, on which so many KiB are free until `ballast` is removed."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small disk")
     folder = tmp_path / "small"
     folder.mkdir()
 
     def mount(kib: int) -> Path:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], check=True)
+        (folder / "ballast").write_bytes(bytes((64 * 1024 - kib) * 1024))
         return folder
 
     yield mount
@@ -367,5 +368,5 @@ async def test_a_full_disk_says_so_and_the_job_works_once_there_is_space(
     with pytest.raises(OutOfSpace) as caught:
         await bench.run(settings)
     assert str(folder) not in str(caught.value)
-    subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
+    (folder / "ballast").unlink()
     assert (await bench.run(settings)).output_bytes > 10_000
