@@ -15,6 +15,7 @@ from configs.app import AppSettings
 from configs.pipeline import PipelineSettings
 from models.errors import DubError, StageFailed
 from models.segment import Segment, Span
+from models.tts.plausible import sayable
 from serve_app.engines import Models
 from serve_app.finished import finished, ingredients
 from serve_app.jobs.edits import Edits
@@ -93,11 +94,11 @@ class Dubbing:
             settings=rooms.speak,
             report=self.report,
         )
-        segments = await self.steps.take("tts", f"{name}/speak", made_from, work)
+        segments = await self.steps.take("tts", f"{name}/speak", made_from, work, all_said)
 
         made_from = key(made_from, rooms.sync)
         work = sync(segments, window=window, folder=clips, settings=rooms.sync, report=self.report)
-        segments = await self.steps.take("audio_sync", f"{name}/sync", made_from, work)
+        segments = await self.steps.take("audio_sync", f"{name}/sync", made_from, work, all_said)
         self.done[number] = [own.get(segment.id, segment) for segment in segments]
         if number == 0 and self.target not in self.request.also:
             await self.preview(window)
@@ -230,3 +231,8 @@ class Dubbing:
             processing_s=self.report.snapshot().elapsed_s,
             quality=quality,
         )
+
+
+def all_said(segments: list[Segment]) -> bool:
+    """Whether everything that can be said was."""
+    return all(segment.speech or not sayable(segment.translation or "") for segment in segments)

@@ -7,7 +7,7 @@ a resumed job skips what is there, and what changes upstream is redone downstrea
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,9 +27,17 @@ class Steps:
     passed: Counter[str] = field(default_factory=Counter)
 
     async def take(
-        self, stage: str, name: str, made_from: str, work: Coroutine[None, None, list[Segment]]
+        self,
+        stage: str,
+        name: str,
+        made_from: str,
+        work: Coroutine[None, None, list[Segment]],
+        complete: Callable[[list[Segment]], bool] = lambda _: True,
     ) -> list[Segment]:
-        """The segments after `stage`; `name` is that of the checkpoint, `made_from` its key."""
+        """The segments after `stage`; `name` is that of the checkpoint, `made_from` its key.
+
+        What is not `complete` goes on and is not kept: the next attempt has another try at what is missing.
+        """
         with room(self.report, stage), contextlib.closing(work):  # it may never be started
             segments = await asyncio.to_thread(self._kept, name, made_from)
             if segments is not None:
@@ -38,7 +46,8 @@ class Steps:
             else:
                 segments = await work
                 sounds = [Path(p) for s in segments for p in (s.speech, s.dub) if p]
-                await asyncio.to_thread(self.workspace.save, name, made_from, to_json(segments), files=sounds)
+                if complete(segments):
+                    await asyncio.to_thread(self.workspace.save, name, made_from, to_json(segments), files=sounds)
         self.count(stage)
         return segments
 

@@ -138,6 +138,23 @@ async def test_a_damaged_clip_is_spoken_again(bench: Bench) -> None:
     assert result.quality.duration_match
 
 
+async def test_what_no_voice_could_say_is_tried_again_and_nothing_else_is(bench: Bench) -> None:
+    unsaid: dict[str, str] = {}
+
+    async def hoarse(utterance: Utterance) -> Speech:
+        if utterance.text == unsaid.setdefault("text", utterance.text):
+            raise StageFailed("tts", "every voice is away", transient=True)
+        return await bench.models.speak(utterance)
+
+    one = await bench.run(ONE_BY_ONE, dataclasses.replace(bench.models, speak=hoarse))
+    silent = [row["id"] for row in json.loads(Path(one.report).read_text())["segments"] if not row["spoken_at_all"]]
+    assert len(silent) == 1
+    two = await bench.run(ONE_BY_ONE)
+    assert 1 <= bench.calls["speak"] <= 2 and bench.calls["translate"] == 0  # the second to say it faster
+    rows = {row["id"]: row for row in json.loads(Path(two.report).read_text())["segments"]}
+    assert rows[silent[0]]["spoken_at_all"] and rows[silent[0]]["place"] is not None
+
+
 async def test_it_goes_on_where_it_was_cancelled(bench: Bench) -> None:
     fresh = Bench(bench.folder / "fresh", Path(bench.request.path))
     await fresh.run(ONE_BY_ONE)
