@@ -27,7 +27,7 @@ class Watch:
         self._settings = settings
         self._wanted: Counter[str] = Counter()
         self._seen: dict[str, Snapshot] = {}
-        self._ticked = asyncio.Condition()
+        self._tick_over = asyncio.Event()
 
     async def run(self) -> None:
         while True:
@@ -40,8 +40,8 @@ class Watch:
     async def _tick(self) -> None:
         if self._wanted:
             self._seen = await asyncio.to_thread(self._store.snapshots, list(self._wanted))
-        async with self._ticked:
-            self._ticked.notify_all()
+        over, self._tick_over = self._tick_over, asyncio.Event()
+        over.set()
 
     async def follow(self, job_id: str) -> AsyncGenerator[Snapshot, None]:
         """Snapshots of a job until it has ended; the last one shows how. Raises JobNotFound."""
@@ -64,7 +64,9 @@ class Watch:
             seen = self._seen.get(job_id)
             return seen is not None and seen[0].updated_at > latest[0].updated_at
 
-        async with self._ticked:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._ticked.wait_for(newer), self._settings.heartbeat_s)
+        # no lock and no condition: a stream may be cancelled at any moment, even twice, and must leave nothing behind
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.heartbeat_s):
+                while not newer():
+                    await self._tick_over.wait()
         return self._seen[job_id] if newer() else latest

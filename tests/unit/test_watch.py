@@ -117,3 +117,30 @@ async def test_a_lost_token_is_sent_again(store: Store) -> None:
     loop = asyncio.create_task(Tokens(store, spend, SETTINGS.tick_s).run())
     await asyncio.wait_for(done.wait(), 2)
     loop.cancel()
+
+
+async def test_clients_that_go_away_in_a_crowd_stop_nobody_else(store: Store, watch: Watch) -> None:
+    """Shutting down cancels a stream again while it is still ending from the first time."""
+    store.submit(REQUEST)
+
+    async def show() -> None:
+        async for _ in watch.follow("a"):
+            pass
+
+    going = [asyncio.create_task(show()) for _ in range(20)]
+    staying = watch.follow("a")
+    await anext(staying)
+    await asyncio.sleep(0.1)
+    for _ in range(3):
+        for task in going:
+            task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait_for(asyncio.gather(*going, return_exceptions=True), 5.0)
+    claimed = store.claim("me")
+    assert claimed is not None
+    store.renew("a", claimed.fence, Progress(percent=40.0))
+    async with asyncio.timeout(5.0):
+        async for job, _ in staying:
+            if job.progress.percent == 40.0:
+                break
+    await staying.aclose()
