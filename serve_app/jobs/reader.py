@@ -50,6 +50,12 @@ class Reader:
         with self._database.read() as connection:
             return [insight_from(row) for row in connection.execute(query).mappings()]
 
+    def versions(self, ids: Sequence[str]) -> dict[str, float]:
+        """When each known job last changed, Unix seconds; it always grows."""
+        query = select(jobs.c.id, jobs.c.updated_at).where(jobs.c.id.in_(ids))
+        with self._database.read() as connection:
+            return {row.id: row.updated_at for row in connection.execute(query)}
+
     def snapshots(self, ids: Sequence[str], last: int = 20) -> dict[str, tuple[Job, list[LogLine]]]:
         """Each known job with its latest lines, oldest first; two queries however many jobs there are."""
         tail = (

@@ -1,4 +1,4 @@
-"""Progress for many streams from one query a tick, so any replica can serve any client, and a client can come back.
+"""Progress for many streams from two queries a tick, so any replica can serve any client, and a client can come back.
 
 A stream gets a snapshot at once, then one whenever the job changed, and one per heartbeat when nothing did: a silent
 server would be hung up on by its clients' keep-alive.
@@ -27,7 +27,7 @@ class Watch:
         self._settings = settings
         self._wanted: Counter[str] = Counter()
         self._seen: dict[str, Snapshot] = {}
-        self._tick_over = asyncio.Event()
+        self._changes: dict[str, asyncio.Event] = {}
 
     async def run(self) -> None:
         while True:
@@ -38,10 +38,19 @@ class Watch:
             await asyncio.sleep(self._settings.tick_s)
 
     async def _tick(self) -> None:
-        if self._wanted:
-            self._seen = await asyncio.to_thread(self._store.snapshots, list(self._wanted))
-        over, self._tick_over = self._tick_over, asyncio.Event()
-        over.set()
+        if not self._wanted:
+            return
+        self._seen, changed = await asyncio.to_thread(self._look, list(self._wanted), self._seen)
+        for job_id in changed:
+            if job_id in self._changes:
+                self._changes.pop(job_id).set()
+
+    def _look(self, wanted: list[str], seen: dict[str, Snapshot]) -> tuple[dict[str, Snapshot], list[str]]:
+        """The latest of each job, and which ones have changed. Only these are read: most wait, and rows are long."""
+        versions = self._store.versions(wanted)
+        known = {job_id: seen[job_id] for job_id, at in versions.items() if _version(seen.get(job_id)) == at}
+        changed = [job_id for job_id in versions if job_id not in known]
+        return known | (self._store.snapshots(changed) if changed else {}), changed
 
     async def follow(self, job_id: str) -> AsyncGenerator[Snapshot, None]:
         """Snapshots of a job until it has ended; the last one shows how. Raises JobNotFound."""
@@ -55,7 +64,9 @@ class Watch:
                 yield latest
         finally:
             self._wanted[job_id] -= 1
-            self._wanted += Counter()  # drops ids that nobody follows any more
+            if not self._wanted[job_id]:
+                del self._wanted[job_id]
+                self._changes.pop(job_id, None)
 
     async def _next(self, job_id: str, latest: Snapshot) -> Snapshot:
         """The first snapshot that is newer than `latest`, or `latest` again at the heartbeat."""
@@ -68,5 +79,9 @@ class Watch:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.heartbeat_s):
                 while not newer():
-                    await self._tick_over.wait()
+                    await self._changes.setdefault(job_id, asyncio.Event()).wait()
         return self._seen[job_id] if newer() else latest
+
+
+def _version(snapshot: Snapshot | None) -> float | None:
+    return snapshot[0].updated_at if snapshot else None
