@@ -107,8 +107,9 @@ class Broken:
 
 async def test_a_disk_that_fills_up_costs_a_job_time_and_nothing_else(house: House) -> None:
     full = OutOfSpace("the disk is full; free some space and submit the job again")
-    broken = Broken(house, *[full] * 40)
-    driver = Runner(house.store, broken.engines, SETTINGS, house.roots, "me")
+    broken = Broken(house, *[full] * 16)
+    patient = SETTINGS.model_copy(update={"jobs": SETTINGS.jobs.model_copy(update={"space_s": 2.0})})
+    driver = Runner(house.store, broken.engines, patient, house.roots, "me")
     waits = 0
     while (job := house.store.job("job")).state is not State.COMPLETED:
         assert (job.state, job.attempts) == (State.WAITING, 0)
