@@ -82,7 +82,6 @@ class Dubbing:
         own = {segment.id: segment for segment in segments if not self.speaks(segment)}
         segments = [replace(segment, translation="") if segment.id in own else segment for segment in segments]
         clips = self.workspace.path(name, f"clips-{key(engines.tts.what())[:8]}")  # other engines, other voices
-        clips.mkdir(exist_ok=True)
         edited = [(s.id, s.edited, s.translation, s.wanted_voice) for s in segments if s.edited]
         made_from = key(made_from, ask.voice_gender, engines.tts.what(), rooms.speak.what(), edited)
         work = speak(
@@ -124,6 +123,10 @@ class Dubbing:
         """
         return segment.language in self.dubbable - {self.target} and "skip" not in segment.edited
 
+    def replaced(self, segments: list[Segment]) -> list[Segment]:
+        """Those whose original sound goes: where there is nothing to say instead, it stays."""
+        return [segment for segment in segments if self.speaks(segment) and (segment.translation or segment.dub)]
+
     def unspoken(self, segments: list[Segment]) -> list[Segment]:
         for stage in ("tts", "audio_sync"):
             self.steps.count(stage)
@@ -138,10 +141,10 @@ class Dubbing:
         folder = self.drafts.output.parent.with_name("preview")
         try:
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-            await asyncio.to_thread(write, self.tracks(segments, seconds).translated, folder / "preview.srt")
+            begun = [s for s in segments if min(s.start, s.start if s.place is None else s.place) < seconds]
+            await asyncio.to_thread(write, self.tracks(begun, seconds).translated, folder / "preview.srt")
             shown = folder / "preview.srt", self.request.subtitles or self.rooms.mux.subtitles
-            dubbed = [segment for segment in segments if self.speaks(segment)]
-            await preview(self.source, dubbed, seconds, shown, out, folder, self.rooms, self.target)
+            await preview(self.source, self.replaced(begun), seconds, shown, out, folder, self.rooms, self.target)
         except (DubError, OSError) as error:
             log.warning("no early preview", exc_info=error)
             self.report.log("video_combination", "There is no early preview: it could not be made", "warning")
@@ -158,12 +161,12 @@ class Dubbing:
             message = f"The edit of segment {number} was left out: something else is heard there now"
             self.report.log("translation", message, level="warning", chunk_id=number)
         dubbed = [segment for segment in segments if self.speaks(segment)]
-        if dubbed and not any(segment.speech for segment in dubbed):
+        if any(sayable(s.translation or "") for s in dubbed) and not any(segment.speech for segment in dubbed):
             raise StageFailed(
                 "tts", "no speech engine could say any of it; the log of the job says why", transient=True
             )
         subtitles = await self.subtitle(segments)
-        mixed = await self.mux(dubbed, subtitles)
+        mixed = await self.mux(self.replaced(segments), subtitles)
         return await asyncio.to_thread(self.conclude, segments, dubbed, mixed)
 
     async def subtitle(self, segments: list[Segment]) -> Path:

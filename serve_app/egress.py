@@ -6,9 +6,12 @@ and odd spellings (decimal, octal, IPv4 within IPv6) have become plain addresses
 followed. What the operator lists as allowed may be reached wherever it lies.
 """
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -20,6 +23,9 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _RESERVED = "0.0.0.0/8 100.64.0.0/10 192.0.0.0/24 192.88.99.0/24 240.0.0.0/4 ::/96 64:ff9b:1::/48 fec0::/10"
 NOWHERE = tuple(ipaddress.ip_network(network) for network in _RESERVED.split())
 """Not public either; the standard library knows some of them only in later versions."""
+
+
+_LOOKUPS = ThreadPoolExecutor(16, "lookup")
 
 
 class NotPublic(OSError):
@@ -66,4 +72,23 @@ def connector(allowed: Iterable[Network] = (), limit: int = 100) -> aiohttp.TCPC
             raise NotPublic("the address lies in a private network")
         return socket.socket(family, kind, protocol)
 
-    return aiohttp.TCPConnector(socket_factory=checked, use_dns_cache=False, force_close=True, limit=limit)
+    return aiohttp.TCPConnector(
+        socket_factory=checked, resolver=Resolver(), use_dns_cache=False, force_close=True, limit=limit
+    )
+
+
+class Resolver(aiohttp.abc.AbstractResolver):
+    """Names are looked up in threads of their own: a name server that never answers holds up nobody else's work."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[aiohttp.abc.ResolveResult]:
+        ask = partial(socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM)
+        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [
+            {"hostname": host, "host": str(place[0]), "port": port, "family": kind, "proto": protocol, "flags": numeric}
+            for kind, _, protocol, _, place in await asyncio.get_running_loop().run_in_executor(_LOOKUPS, ask)
+        ]
+
+    async def close(self) -> None:
+        """The threads are everybody's."""

@@ -169,6 +169,7 @@ class Line:
         with room(self.report, "audio_extraction"):
             made_from = key(source, self.input[1:])
             if await asyncio.to_thread(self.workspace.load, "extract", made_from) is None:
+                self.report.describe(early_preview="")  # what may be there belongs to another film
                 await extract(source, wav, self.rooms.extract, self.rooms.stall_s, self.report)
                 await asyncio.to_thread(self.workspace.save, "extract", made_from, wav.name, files=[wav])
         self.report.finish("audio_extraction")

@@ -30,8 +30,8 @@ from serve_app.jobs.store import Store
 from serve_app.jobs.usage import Usage
 from serve_app.jobs.watch import Watch
 from serve_app.jobs.webhooks import check_address
-from serve_app.jobs.workspace import artifact_of, artifacts, disk_space, safe_id
-from serve_app.paths import MAX_PATH, home, outside, readable
+from serve_app.jobs.workspace import artifacts, disk_space, safe_id
+from serve_app.paths import MAX_PATH, home, not_of_others, readable
 
 CHUNK = 1 << 20
 BOM = b"\xef\xbb\xbf"
@@ -83,7 +83,7 @@ class Desk:
     def _take(self, request: Request) -> Job:
         for path in filter(None, (request.path, request.transcript)):
             with suppress(OSError, RuntimeError, ValueError):  # what cannot be followed fails in the job, with its log
-                self._no_results_of_others(Path(path).resolve(), request.tenant)
+                not_of_others(Path(path).resolve(), request.tenant, self._roots, self._store.owners)
         return self._store.submit(request, weigh(request, self._roots.artifacts))
 
     async def admit(self, caller: Caller, incoming: int = 0) -> None:
@@ -135,15 +135,8 @@ class Desk:
         real = readable(path, caller.tenant, self._roots)
         if not real.is_file():
             raise InvalidJob("there is no file at this path; upload the video first")
-        self._no_results_of_others(real, caller.tenant)
+        not_of_others(real, caller.tenant, self._roots, self._store.owners)
         return real
-
-    def _no_results_of_others(self, real: Path, tenant: str) -> None:
-        """The results of all tenants lie in one folder; their names tell whose they are. Raises PathNotAllowed."""
-        root = self._roots.artifacts.resolve()
-        job_id, _ = artifact_of(real.relative_to(root)) if real.is_relative_to(root) else ("", False)
-        if job_id and self._store.owners([job_id]).get(job_id, tenant) != tenant:
-            raise outside()
 
     async def receive(self, caller: Caller, job_id: str, name: str, upload: BinaryIO) -> Path:
         """Keeps an uploaded file under the job's id. Raises TooLarge or OutOfSpace."""

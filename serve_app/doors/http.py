@@ -133,6 +133,8 @@ class BodyLimit:
 
     def _limit(self, path: str) -> tuple[int, TooLarge]:
         """Bytes that a body at this address may have, and what is said to a larger one."""
+        if path == speech.URL:
+            return speech.BYTES, speech.too_large()
         if openai.speaks(path):
             return self._transcriber.max_bytes + FORM_BYTES, self._transcriber.too_large()
         if segments.speaks(path):
@@ -185,7 +187,7 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
                 video = await desk.readable(caller, path or "")
             told = await transcript_of(desk, caller, job_id, transcript, transcript_path)
             job = await desk.take(caller, replace(request, path=str(video), transcript=told))
-        except DubError:
+        except Exception:  # whatever it was, nobody else will look for the upload
             await asyncio.to_thread(desk.withdraw, caller, job_id)
             raise
         return wire.job_json(job, [])

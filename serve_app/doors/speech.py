@@ -24,11 +24,15 @@ from models.errors import InvalidJob, StageFailed, UnsupportedLanguage
 from models.segment import Audio, Speech, Utterance
 from models.translation.sentences import sentences
 from models.tts.plausible import sayable
+from serve_app.doors.desk import TooLarge
 from serve_app.media import audio, ffmpeg
 
 Say = Callable[[Utterance], Awaitable[Speech]]
 Format = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 
+URL = "/v1/audio/speech"
+BYTES = 64 * 1024
+"""What the body of a call may hold."""
 MAX_CHARACTERS = 4096
 """As in OpenAI's API."""
 BREATH_S = 0.25
@@ -100,6 +104,10 @@ def told(asked: SpeechRequest) -> tuple[str, str]:
     return language, GENDERS[voice or "neutral"]
 
 
+def too_large() -> TooLarge:
+    return TooLarge(f"send at most {BYTES // 1024} KiB, of which the text may have {MAX_CHARACTERS} characters")
+
+
 def encoded(sound: Audio, form: Format) -> bytes:
     """A file in the format asked for. Blocks. Raises StageFailed."""
     read = ("-f", "f32le", "-ar", str(RATE), "-ac", "1", "-i", "pipe:0")
@@ -110,7 +118,7 @@ def encoded(sound: Audio, form: Format) -> bytes:
 
 
 def add_speech(api: FastAPI, announcer: Announcer) -> None:
-    @api.post("/v1/audio/speech", summary="A text spoken, as OpenAI's API gives it", response_class=Response)
+    @api.post(URL, summary="A text spoken, as OpenAI's API gives it", response_class=Response)
     async def speech(asked: SpeechRequest) -> Response:
         sound = await announcer.speak(asked)
         content = await asyncio.to_thread(encoded, sound, asked.response_format)

@@ -16,6 +16,7 @@ from serve_app.doors.access import Who
 from serve_app.jobs.usage import COLUMNS, Line, Total, Usage
 
 MONTH_S = 30 * 24 * 3600.0
+LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 
 Form = Literal["json", "csv"]
 Moment = Annotated[str, Query(max_length=40, description="2026-11-24, 2026-11-24T12:00:00Z, or Unix seconds")]
@@ -27,7 +28,7 @@ def add_usage(api: FastAPI, usage: Usage) -> None:
         caller: Who, since: Moment = "", until: Moment = "", form: Annotated[Form, Query(alias="format")] = "json"
     ) -> Response:
         end = moment(until) if until else time.time() + 1
-        begin = moment(since) if since else end - MONTH_S
+        begin = moment(since) if since else max(0.0, end - MONTH_S)
         lines = await asyncio.to_thread(usage.lines, begin, end, caller.tenant)
         if form == "csv":
             return PlainTextResponse(table(lines), media_type="text/csv")
@@ -39,7 +40,10 @@ def add_usage(api: FastAPI, usage: Usage) -> None:
 def moment(text: str) -> float:
     """Unix seconds. Raises InvalidJob for anything but a date, a time (UTC unless it says otherwise), or a number."""
     try:
-        return _seconds(text)
+        seconds = _seconds(text)
+        if not 0 <= seconds <= LATEST:
+            raise ValueError(text)
+        return seconds
     except (ValueError, OverflowError) as error:
         raise InvalidJob("give a time as 2026-11-24, as 2026-11-24T12:00:00Z, or in Unix seconds") from error
 

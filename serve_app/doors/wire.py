@@ -67,11 +67,12 @@ def unwrap(error: BaseException) -> BaseException:
 def fault(error: BaseException) -> Fault:
     """What to tell the caller about `error`. An error outside our tree is logged here and told as internal."""
     error = unwrap(error)
+    sentence = str(error).encode("utf-8", "replace").decode()  # it may quote half a character that a caller sent
     if isinstance(error, errors.NotAllowed):
-        return Fault(error.code, str(error), *NOT_ALLOWED[error.code], error.retry_after)
+        return Fault(error.code, sentence, *NOT_ALLOWED[error.code], error.retry_after)
     for kind, code, status in CODES:
         if isinstance(error, kind):
-            return Fault(error.code, str(error), code, status)
+            return Fault(error.code, sentence, code, status)
     logger.error("unforeseen error", exc_info=error)
     return Fault("internal", INTERNAL, grpc.StatusCode.INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR)
 

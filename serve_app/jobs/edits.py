@@ -102,7 +102,10 @@ class Editor:
     def segments(self, job: Job, target: str = "") -> list[dict[str, Any]]:
         """Each segment as the last finished run left it, with its `edit` as it stands now. Raises as `_report`."""
         target = target or job.request.target_lang
-        shown = {row["id"]: {name: row[name] for name in (*SHOWN, "edited")} for row in self._report(job, target)}
+        shown = {
+            row["id"]: {name: row.get(name) for name in SHOWN} | {"edited": row.get("edited", [])}
+            for row in self._report(job, target)
+        }
         return [{**row, "edit": asdict(edit_of(job.edits, number, target))} for number, row in shown.items()]
 
     def change(self, job: Job, target: str, changes: Mapping[int, Mapping[str, Any]]) -> None:

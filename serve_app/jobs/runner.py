@@ -28,7 +28,7 @@ from serve_app.jobs.job import Control, Insight, Job, LogLine, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.store import LeaseLost, Store
 from serve_app.jobs.workspace import Workspace, artifacts
-from serve_app.paths import readable
+from serve_app.paths import not_of_others, readable
 from serve_app.pipeline import dub
 from serve_app.spending import Attempt, metered
 
@@ -86,13 +86,18 @@ class Runner:
     async def _dub(self, job: Job, report: Report, lease: "Lease") -> Result:
         lease.attempt.enter()
         files = artifacts(self._roots.artifacts, job.id)
-        tenant = job.request.tenant
-        transcript = job.request.transcript and str(readable(job.request.transcript, tenant, self._roots))
-        video = readable(job.request.path, tenant, self._roots)
-        request = replace(job.request, path=str(video), transcript=transcript)
+        transcript = job.request.transcript and await asyncio.to_thread(self._own, job.request.transcript, job)
+        video = await asyncio.to_thread(self._own, job.request.path, job)
+        request = replace(job.request, path=video, transcript=transcript)
         workspace = Workspace(self._roots.work, job.id)
         models = metered(await self._engines(), lease.attempt.spending)
         return await dub(request, models, self._settings, workspace, files, report, lease.renew, job.edits)
+
+    def _own(self, path: str, job: Job) -> str:
+        """The real path of a file that the job names. Raises PathNotAllowed when its tenant may not."""
+        real = readable(path, job.request.tenant, self._roots)
+        not_of_others(real, job.request.tenant, self._roots, self._store.owners)
+        return str(real)
 
     async def _engines(self) -> Models:
         try:
@@ -128,9 +133,9 @@ class Runner:
                 await asyncio.to_thread(Workspace(self._roots.work, job.id).discard)
         elif isinstance(error, LeaseLost):
             raise error
-        elif getattr(error, "transient", False) and job.attempts < self._settings.jobs.attempts:
+        elif getattr(error, "transient", False) and (tries := lease.tries) < self._settings.jobs.attempts:
             report.log(report.snapshot().stage, f"Trying again after a fault that may pass: {error}", level="warning")
-            wait_s = backoff(self._settings.jobs.retry_s, job.attempts)
+            wait_s = backoff(self._settings.jobs.retry_s, tries)
             await lease.insist(partial(self._store.retry, wait_s=wait_s))
         elif isinstance(error, OutOfSpace):
             tell_once(report, f"{WAITS} {error}")
@@ -160,6 +165,12 @@ class Lease:
         self._insights: list[Insight] = []
         self._thread = ThreadPoolExecutor(1, "lease")
         self._turn = asyncio.Lock()
+
+    @property
+    def tries(self) -> int:
+        """Attempts at the place where the job stands now; the store counts anew when a run came further than before."""
+        further = self.report.snapshot().percent > self.job.progress.percent
+        return 1 if further else self.job.attempts
 
     async def renew(self) -> Control:
         """What the job's owner wants. Raises LeaseLost."""

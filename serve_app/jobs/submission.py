@@ -25,6 +25,8 @@ def submit(connection: Connection, request: Request, max_queued: int, now: float
         raise InvalidJob(UNUSABLE_ID)
     if row["state"] not in (State.FAILED, State.CANCELLED):
         return row
+    if row["video_s"] and row["request"]["path"] != request.path:  # else one id would take any number of films
+        raise InvalidJob("this id belongs to another video; submit this one under an id of its own")
     admit(connection, request.tenant, max_queued, now, stored_bytes - row["stored_bytes"])
     return revive(connection, row, request, now, stored_bytes)
 

@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from models.errors import StageFailed
+from models.errors import OutOfSpace, StageFailed
 from models.segment import Audio
 from serve_app.media import ffmpeg
 
@@ -43,13 +43,18 @@ def read(path: str | Path) -> tuple[Audio, int]:
 
 
 def write(path: str | Path, audio: Audio, rate: int, subtype: str = "PCM_16") -> None:
-    """A WAV file at `path`, whole or not at all. `subtype` is PCM_16 or FLOAT; 16 bits clip outside [-1, 1]."""
+    """A WAV file at `path`, whole or not at all. `subtype` is PCM_16 or FLOAT; 16 bits clip outside [-1, 1].
+
+    Raises OutOfSpace.
+    """
     path = Path(path)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".wav")
     os.close(handle)
     try:
         soundfile.write(draft, audio, rate, subtype=subtype, format="WAV")
         Path(draft).replace(path)
+    except soundfile.LibsndfileError as error:  # it does not say why it could not write
+        raise OutOfSpace("a clip of sound could not be written; free some space and submit the job again") from error
     finally:
         Path(draft).unlink(missing_ok=True)
 

@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
-import soundfile
-
 from configs.pipeline import SpeakSettings
 from models.artifact import digest
 from models.errors import DubError, OutOfSpace, StageFailed, Stalled
@@ -168,14 +166,11 @@ def _polish(speech: Speech, utterance: Utterance, settings: SpeakSettings) -> Sp
 
 def _keep(wav: Path, speech: Speech, note: Path, key: str) -> _Note:
     """Writes the clip and its note, and gives the note."""
-    try:
-        with disk_space():
-            audio.write(wav, speech.audio, speech.sample_rate)
-            done: _Note = {"key": key, "voice": speech.voice, "spoken": speech.duration, "sha256": digest(wav)}
-            note.write_text(json.dumps(done), "utf-8")
-            return done
-    except soundfile.LibsndfileError as error:  # it does not say why it could not write
-        raise OutOfSpace("a spoken clip could not be written; free some space and submit the job again") from error
+    with disk_space():
+        audio.write(wav, speech.audio, speech.sample_rate)
+        done: _Note = {"key": key, "voice": speech.voice, "spoken": speech.duration, "sha256": digest(wav)}
+        note.write_text(json.dumps(done), "utf-8")
+        return done
 
 
 def _recall(wav: Path, note: Path, key: str) -> _Note | None:

@@ -167,10 +167,10 @@ async def test_usage_of_a_time(house: House, http: httpx.AsyncClient) -> None:
         ("2026-01-01T00:00:00+02:00", 1),
     ):
         told = (
-            await http.get("/v1/usage", headers=house.key("a"), params={"since": since, "until": "2200-01-01"})
+            await http.get("/v1/usage", headers=house.key("a"), params={"since": since, "until": "2100-01-01"})
         ).json()
         assert told["total"]["jobs"] == len(told["jobs"]) == jobs, since
-    for wrong in ("yesterday", "1e400", "9" * 30, "-"):
+    for wrong in ("yesterday", "1e400", "9" * 30, "-", "0001-01-01", "9999-12-31T23:59:59-23:59", "2100-01-02"):
         answer = await http.get("/v1/usage", headers=house.key("a"), params={"since": wrong})
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_job"), wrong
     table = (await http.get("/v1/usage?format=csv", headers=house.key("a"))).text.split("\r\n")

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from configs.app import AppSettings
@@ -153,6 +154,23 @@ async def test_what_no_voice_could_say_is_tried_again_and_nothing_else_is(bench:
     assert 1 <= bench.calls["speak"] <= 2 and bench.calls["translate"] == 0  # the second to say it faster
     rows = {row["id"]: row for row in json.loads(Path(two.report).read_text())["segments"]}
     assert rows[silent[0]]["spoken_at_all"] and rows[silent[0]]["place"] is not None
+
+
+async def test_the_preview_shows_the_sentences_that_begin_in_it_and_no_other(bench: Bench) -> None:
+    rules = {"min_s": 2.5, "seconds": 3.5, "share": 0.1}
+    shown = AppSettings.model_validate({**ECHO, "pipeline": {"preview": rules, "mux": {"x264_preset": "ultrafast"}}})
+    bench.request = dataclasses.replace(bench.request, subtitles="soft")
+    result = await bench.run(shown)
+    rows = json.loads(Path(result.report).read_text())["segments"]
+    with av.open(str(bench.folder / "job_early_preview.mp4")) as film:
+        end = float(film.streams.video[0].duration * film.streams.video[0].time_base)
+        packets = [
+            packet for packet in film.demux(film.streams.subtitles[0]) if packet.size > 2 and packet.pts is not None
+        ]
+        texts = [bytes(packet)[2:].decode() for packet in packets]
+    begun = [row for row in rows if row["place"] is not None and row["place"] < end]
+    assert 2.5 <= end <= 3.6 and 0 < len(begun) < len(rows)
+    assert " ".join(" ".join(texts).split()) == " ".join(" ".join(row["translation"] for row in begun).split())
 
 
 async def test_it_goes_on_where_it_was_cancelled(bench: Bench) -> None:

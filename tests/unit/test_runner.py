@@ -1,6 +1,7 @@
 """One claimed job under its lease: how it ends well, fails, is cancelled, paused, or taken away."""
 
 import asyncio
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from configs.app import AppSettings, Roots
 from models.errors import StageFailed
+from models.segment import Sentence
 from serve_app.engines import Models
 from serve_app.jobs.job import Control, Job, Request, State
 from serve_app.jobs.runner import Runner
@@ -140,6 +142,30 @@ async def test_a_database_that_is_away_for_a_moment_ends_no_run(house: House, mo
     assert away == []
     lines = [(line.timestamp, line.message) for line in house.store.logs("job", 100)]
     assert "Detected" in lines[0][1] and len(lines) == len(set(lines))  # nothing lost, nothing twice
+
+
+async def test_a_run_that_came_further_begins_to_count_anew(house: House) -> None:
+    """Two faults at one place and a third one behind it are not three at one place."""
+    house.submit()
+    places = iter((1, 0, 2))
+    real = await house.engines()
+
+    async def engines() -> Models:
+        left = next(places)
+
+        async def translate(sentence: Sentence) -> Sentence:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise StageFailed("translation", "its replicas went away", transient=True)
+            return await real.translate(sentence)
+
+        return dataclasses.replace(real, translate=translate)
+
+    runner = Runner(house.store, engines, SETTINGS, house.roots, "me")
+    for _ in range(SETTINGS.jobs.attempts):
+        await house.ran(runner)
+        assert house.store.job("job").state is State.WAITING
 
 
 async def test_a_fault_that_may_pass_is_tried_again_and_not_forever(house: House) -> None:

@@ -102,3 +102,9 @@ async def test_an_encoder_that_is_not_there(http: httpx.AsyncClient, monkeypatch
     monkeypatch.setattr(sounds, "loudness", lambda *_: -23.0)
     answer = await said(http)
     assert answer.status_code == 500 and "could not be encoded" in answer.json()["error"]["message"]
+
+
+async def test_a_body_of_megabytes_is_not_even_read(http: httpx.AsyncClient, engines: Engines) -> None:
+    answer = await said(http, junk=["x" * 1000] * 100)
+    assert answer.status_code == 413 and "64 KiB" in answer.json()["error"]["message"]
+    assert engines.said == []

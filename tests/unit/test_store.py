@@ -550,3 +550,12 @@ def test_jobs_are_counted_by_state_and_by_the_drivers_they_need(store: Store, cl
     store.control("c", Control.CANCEL)
     clock.now += 11
     assert (store.waiting(), store.unfinished()) == (2, 2)
+
+
+def test_an_id_that_one_film_has_used_takes_no_other(store: Store) -> None:
+    store.submit(ask())
+    first = claimed(store)
+    store.fail("a", first.fence, "stage_failed", "broken", Progress(duration_s=60.0))
+    with pytest.raises(InvalidJob, match="another video"):
+        store.submit(replace(ask(), path="/other.mp4"))
+    assert store.submit(ask(target="es")).state is State.WAITING
