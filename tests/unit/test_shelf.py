@@ -92,7 +92,7 @@ def test_memory_of_the_one_used_longest_ago_goes_back(maker: Maker) -> None:
     shelf.use(artifact("c"), done).result(10)
     assert shelf.loaded == ["a", "c"]
     assert maker.blocks["b"].closed
-    assert 1.7 * SIZE < held() - before < 2.2 * SIZE
+    assert held() - before < 2.6 * SIZE  # three would hold more; the process may give other things back meanwhile
     assert shelf.use(artifact("b"), name_of).result(10) == "b"
     assert maker.loads == ["a", "b", "c", "b"]
     assert shelf.loaded == ["c", "b"]
