@@ -107,17 +107,20 @@ class Broken:
 
 async def test_a_disk_that_fills_up_costs_a_job_time_and_nothing_else(house: House) -> None:
     full = OutOfSpace("the disk is full; free some space and submit the job again")
-    broken = Broken(house, *[full] * 16)
-    patient = SETTINGS.model_copy(update={"jobs": SETTINGS.jobs.model_copy(update={"space_s": 2.0})})
+    broken = Broken(house, *[full] * 1000)
+    patient = SETTINGS.model_copy(update={"jobs": SETTINGS.jobs.model_copy(update={"space_s": 1.0})})
     driver = Runner(house.store, broken.engines, patient, house.roots, "me")
     waits = 0
     while (job := house.store.job("job")).state is not State.COMPLETED:
         assert (job.state, job.attempts) == (State.WAITING, 0)
-        waits += await driver.run_next() is not None
-        assert await driver.run_next() is None or not broken.faults  # its pause: the Driver is free for others
+        ran = await driver.run_next() is not None
+        waits += ran
+        if waits > SETTINGS.jobs.attempts + 1:  # longer than a job that fails is tried
+            broken.faults.clear()
+        if ran and broken.faults:
+            assert await driver.run_next() is None  # its pause: the Driver is free for others
         await asyncio.sleep(0.05)
         assert waits < 60
-    assert waits > SETTINGS.jobs.attempts  # it would have been given up
     assert sum(message.startswith("Waiting for room") for message in messages(house)) == 1
 
 
