@@ -3,8 +3,13 @@
 import subprocess
 from pathlib import Path
 
+import hypothesis
 import imageio_ffmpeg
 import pytest
+
+# The same examples in each run, and no bound on their time: what fails here fails for whoever looks into it.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent

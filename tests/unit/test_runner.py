@@ -6,13 +6,13 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Never
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from configs.app import AppSettings, Roots
 from models.errors import StageFailed
-from models.segment import Sentence
 from serve_app.engines import Models
 from serve_app.jobs.job import Control, Job, Request, State
 from serve_app.jobs.runner import Runner
@@ -147,20 +147,14 @@ async def test_a_database_that_is_away_for_a_moment_ends_no_run(house: House, mo
 async def test_a_run_that_came_further_begins_to_count_anew(house: House) -> None:
     """Two faults at one place and a third one behind it are not three at one place."""
     house.submit()
-    places = iter((1, 0, 2))
+    places = iter(("recognize", "recognize", "speak"))
     real = await house.engines()
 
+    async def away(_: object) -> Never:
+        raise StageFailed("transcription", "its replicas went away", transient=True)
+
     async def engines() -> Models:
-        left = next(places)
-
-        async def translate(sentence: Sentence) -> Sentence:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise StageFailed("translation", "its replicas went away", transient=True)
-            return await real.translate(sentence)
-
-        return dataclasses.replace(real, translate=translate)
+        return dataclasses.replace(real, **{next(places): away})
 
     runner = Runner(house.store, engines, SETTINGS, house.roots, "me")
     for _ in range(SETTINGS.jobs.attempts):
