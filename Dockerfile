@@ -27,7 +27,7 @@ COPY pyproject.toml README.md ./
 COPY configs/constraints.txt configs/
 RUN mkdir -p configs export/bench models/asr models/speaker models/translation models/tts models/vad \
         serve_app/deployments serve_app/jobs/migrations/versions serve_app/proto serve_app/stages \
-    && pip install --no-cache-dir -c configs/constraints.txt -e '.[demo,postgres]'
+    && pip install --no-cache-dir -c configs/constraints.txt -e '.[demo,postgres,cjk]'
 COPY . .
 # inside a container the loopback address would be out of everybody's reach
 RUN sed -i 's/host: 127\.0\.0\.1/host: 0.0.0.0/' serve_config.yaml configs/*.yaml

@@ -47,7 +47,7 @@ help: ## this list
 
 .venv/.demo: $(LISTS) | $(BIN)/python
 	@echo "Installing the service and its demo weights into .venv (some minutes and about 1.5 GB the first time) ..."
-	$(INSTALL) -e '.[demo]'
+	$(INSTALL) -e '.[demo,cjk]'
 	@touch $@
 
 .venv/.test: $(LISTS) | $(BIN)/python
