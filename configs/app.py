@@ -69,6 +69,9 @@ class IngressSettings(Settings):
     anonymous: bool = Field(
         True, description="callers without a key are the tenant `anonymous`; false: every call needs a key"
     )
+    operators: tuple[str, ...] = Field(
+        (), description="tenants that see the whole queue and everybody's usage; without any tenant, everybody does"
+    )
     max_upload_bytes: int = Field(2 * 1024**3, gt=0)
     detect_timeout_s: float = Field(55.0, gt=0)
     max_audio_bytes: int = Field(
@@ -87,6 +90,7 @@ class WebhookSettings(Settings):
     max_backoff_s: float = Field(6 * 3600.0, ge=0)
     every_s: float = Field(1.0, gt=0, description="how often Ingress looks for what is due")
     at_once: int = Field(16, ge=1, description="tries at the same time, in each Ingress")
+    for_one: int = Field(4, ge=1, description="of these, for one tenant")
     allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
         (), description="private networks that may be reached all the same, such as 10.1.0.0/16"
     )

@@ -5,6 +5,9 @@ each Ingress sends what is due (`webhooks`): it claims a row by moving its due t
 two replicas send the same one at the same moment, and a replica that dies in the middle only makes it due again. Who
 receives it may therefore get it twice, under the same id; and deliveries may overtake each other. What fails is tried
 again with growing pauses, up to a bound.
+
+A receiver that does not answer holds a place for as long as a try may last. So a tenant gets only so many places, and a
+place that becomes free goes to whoever holds fewest: slow receivers delay their own tenant, and no other.
 """
 
 import json
@@ -12,17 +15,18 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from configs.app import WebhookSettings
 from serve_app.jobs.database import Database
 from serve_app.jobs.job import State
-from serve_app.jobs.tables import deliveries
+from serve_app.jobs.tables import deliveries, jobs
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +61,7 @@ def message(name: str, row: Mapping[Any, Any], now: float) -> dict[str, Any]:
 class Delivery:
     id: str
     job_id: str
+    tenant: str
     url: str
     body: str
     tries: int  # this one included
@@ -70,20 +75,30 @@ class Outbox:
         self._settings = settings
         self._clock = clock
 
-    def claim(self) -> list[Delivery]:
-        """Deliveries to try now; nobody else gets them while a try can last."""
-        now = self._clock()
-        due = select(deliveries).where(deliveries.c.due_at <= now).order_by(deliveries.c.due_at)
-        due = due.limit(self._settings.at_once)
+    def claim(self, under_way: Iterable[str] = ()) -> list[Delivery]:
+        """Deliveries to try now; nobody else gets them while a try can last.
+
+        `under_way` are the tenants of those that the caller is trying already, one entry for each.
+        """
+        now, held = self._clock(), Counter(under_way)
         with self._database.read() as connection:  # mostly nothing is due, and a read holds up nobody
-            if connection.execute(due).first() is None:
-                return []
+            wanted = self._next(connection.execute(_oldest_of_each(now, self._settings.for_one)).all(), held)
+        if not wanted:
+            return []
+        this = deliveries.c.id.in_([row.id for row in wanted]), deliveries.c.due_at <= now
         with self._database.write() as connection:
-            rows = connection.execute(due.with_for_update(skip_locked=True)).mappings().all()
+            rows = connection.execute(select(deliveries).where(*this).with_for_update(skip_locked=True)).all()
             for row in rows:
-                lease = {"tries": row["tries"] + 1, "due_at": now + 2 * self._settings.timeout_s + 10}
-                connection.execute(update(deliveries).where(deliveries.c.id == row["id"]).values(lease))
-        return [Delivery(row["id"], row["job_id"], row["url"], row["body"], row["tries"] + 1) for row in rows]
+                lease = {"tries": row.tries + 1, "due_at": now + 2 * self._settings.timeout_s + 10}
+                connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(lease))
+        tenants = {row.id: row.tenant for row in wanted}
+        return [Delivery(row.id, row.job_id, tenants[row.id], row.url, row.body, row.tries + 1) for row in rows]
+
+    def _next(self, due: Sequence[Row[Any]], held: Counter[str]) -> list[Row[Any]]:
+        """Of what is due, what there are places for, those first whose tenants hold fewest."""
+        places = [(held[row.tenant] + row.place, row) for row in due]
+        fitting = sorted((taken, row.due_at, row) for taken, row in places if taken <= self._settings.for_one)
+        return [row for _, _, row in fitting[: max(0, self._settings.at_once - held.total())]]
 
     def of(self, job_id: str) -> list[dict[str, Any]]:
         """What became of a job's deliveries so far, oldest first; times are Unix seconds."""
@@ -111,3 +126,11 @@ class Outbox:
         """Seconds after so many tries, a quarter more or less, so that a receiver that comes back is not stormed."""
         pause = min(self._settings.max_backoff_s, self._settings.backoff_s * 4.0 ** (tries - 1))
         return pause * random.uniform(0.75, 1.25)  # noqa: S311
+
+
+def _oldest_of_each(now: float, many: int) -> Select[Any]:
+    """The first `many` deliveries that are due of each tenant, with their `place` among these, from 1 on."""
+    place = func.row_number().over(partition_by=jobs.c.tenant, order_by=(deliveries.c.due_at, deliveries.c.id))
+    due = select(deliveries.c.id, deliveries.c.due_at, jobs.c.tenant, place.label("place"))
+    ranked = due.join(jobs, jobs.c.id == deliveries.c.job_id).where(deliveries.c.due_at <= now).subquery()
+    return select(ranked).where(ranked.c.place <= many)

@@ -14,6 +14,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import aiohttp
 from pydantic import SecretStr
@@ -70,38 +71,43 @@ class Webhooks:
         self._settings = settings
         self._key = key
         self._clock = clock
+        self._tries: dict[asyncio.Task[None], str] = {}
+        self._freed = asyncio.Event()
 
     async def run(self) -> None:
-        while True:
-            sent = 0
-            try:
-                sent = await self.round()
-            except Exception:  # the database may be away for a while
-                logger.exception("webhooks could not be sent")
-            if sent < self._settings.at_once:
-                await asyncio.sleep(random.uniform(0.9, 1.1) * self._settings.every_s)  # noqa: S311
-
-    async def round(self) -> int:
-        """Tries what is due, all at once; how many there were."""
-        due = await asyncio.to_thread(self._outbox.claim)
-        if due:
-            async with self._session() as session:
-                ends = await asyncio.gather(*(self._try(session, one) for one in due), return_exceptions=True)
-            for error in filter(None, ends):  # it stays claimed, and is due again when that has run out
-                logger.error("what became of a webhook could not be written down", exc_info=error)
-        return len(due)
-
-    def _session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=egress.connector(self._settings.allowed_networks),
-            timeout=aiohttp.ClientTimeout(total=self._settings.timeout_s),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-        )
-
-    async def _try(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
         try:
-            status = await self._post(session, delivery)
+            while True:
+                self._freed.clear()
+                try:
+                    await self.begin()
+                except Exception:  # the database may be away for a while
+                    logger.exception("webhooks could not be sent")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(random.uniform(0.9, 1.1) * self._settings.every_s):  # noqa: S311
+                        await self._freed.wait()
+        finally:
+            for task in self._tries:
+                task.cancel()
+
+    async def begin(self) -> list["asyncio.Task[None]"]:
+        """Starts a try of each delivery that is due and has a place."""
+        due = await asyncio.to_thread(self._outbox.claim, list(self._tries.values()))
+        begun = {asyncio.create_task(self._try(one)): one.tenant for one in due}
+        self._tries |= begun
+        for task in begun:
+            task.add_done_callback(self._ended)
+        return list(begun)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        del self._tries[task]
+        self._freed.set()
+        if not task.cancelled() and (error := task.exception()):  # it stays claimed, and is due when that has run out
+            logger.error("what became of a webhook could not be written down", exc_info=error)
+
+    async def _try(self, delivery: Delivery) -> None:
+        try:
+            async with self._session() as session:
+                status = await self._post(session, delivery)
         except Exception as error:
             await asyncio.to_thread(self._outbox.failed, delivery, self._reason(error))
             return
@@ -110,6 +116,15 @@ class Webhooks:
         else:
             reason = f"it answered with {status}" + (", and redirects are not followed" if status // 100 == 3 else "")
             await asyncio.to_thread(self._outbox.failed, delivery, reason, status == GONE)
+
+    def _session(self) -> aiohttp.ClientSession:
+        """Of one try: the next one to the same name looks anew where it leads."""
+        return aiohttp.ClientSession(
+            connector=egress.connector(self._settings.allowed_networks),
+            timeout=aiohttp.ClientTimeout(total=self._settings.timeout_s),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
 
     async def _post(self, session: aiohttp.ClientSession, delivery: Delivery) -> int:
         """The status of the answer, whose body is left unread."""
