@@ -18,7 +18,7 @@ import yaml
 from rich.console import Console
 
 from models.errors import StageFailed
-from serve_app.client import Client
+from serve_app.grpc_client import GrpcClient
 from serve_app.proto import translation_pb2 as pb
 from serve_app.screen import Screen, tables
 
@@ -64,7 +64,7 @@ def stop(service: "subprocess.Popen[bytes]") -> None:
 
 
 def follow(
-    client: Client, session: str, video: Path, target: str, screen: Screen, **options: str
+    client: GrpcClient, session: str, video: Path, target: str, screen: Screen, **options: str
 ) -> pb.TranslationResult:
     """Sends a job and draws its snapshots until it has ended. Raises CallFailed with the service's own sentence."""
     for snapshot in client.translate(session, str(video), target, **options):
@@ -94,7 +94,7 @@ def run_demo(video: Path, target: str, out: Path, config: Path, console: Console
         with running_service(config, http, roots):
             console.print(f"service ready after {time.monotonic() - began:.1f} s")
             session = f"demo-{uuid.uuid4().hex[:8]}"
-            with Client(grpc) as client, Screen(console) as screen:
+            with GrpcClient(grpc) as client, Screen(console) as screen:
                 result = follow(client, session, upload, target, screen)
             report = collect(result, Path(roots["ARTIFACTS_DIR"]), session, video.stem, out)
     console.print(*tables(report, result.processing_time_seconds))

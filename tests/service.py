@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import yaml
 
-from serve_app.client import Client
 from serve_app.demo import running_service
+from serve_app.grpc_client import GrpcClient
 
 WEBHOOK_SECRET = "the secret of a test"
 REPOSITORY = Path(__file__).parents[1]
@@ -25,8 +25,8 @@ class Service:
     artifacts: Path
     work: Path
 
-    def client(self) -> Client:
-        return Client(self.grpc_url)
+    def client(self) -> GrpcClient:
+        return GrpcClient(self.grpc_url)
 
     def http(self) -> httpx.Client:
         return httpx.Client(base_url=self.http_url, timeout=30, trust_env=False)

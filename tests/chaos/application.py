@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import yaml
 
-from serve_app.client import Client
 from serve_app.demo import wait_until_ready
+from serve_app.grpc_client import GrpcClient
 from tests.service import REPOSITORY, free_port
 
 ROLES = {
@@ -51,8 +51,8 @@ class Application:
         self._environment = {**os.environ, **environment, **paths, "PYTHONPATH": str(REPOSITORY)}
         self._process: subprocess.Popen[bytes] | None = None
 
-    def client(self) -> Client:
-        return Client(f"127.0.0.1:{self._grpc}")
+    def client(self) -> GrpcClient:
+        return GrpcClient(f"127.0.0.1:{self._grpc}")
 
     def take(self, path: Path) -> Path:
         """A film where the service may read it."""

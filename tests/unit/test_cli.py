@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -19,10 +18,13 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from configs.app import JobSettings
-from models.errors import InvalidJob, StageFailed, WrongState
-from serve_app import __main__ as cli
+from models.errors import DubError, InvalidJob, NotAllowed, OutOfSpace, StageFailed, WrongState
 from serve_app import demo, local
-from serve_app.client import CallFailed, Client
+from serve_app.__main__ import app
+from serve_app.commands import dub as dubbing
+from serve_app.commands import submit, terminal
+from serve_app.commands.options import REPOSITORY
+from serve_app.grpc_client import CallFailed, GrpcClient
 from serve_app.jobs import job as nouns
 from serve_app.jobs.store import Store
 from serve_app.jobs.workspace import safe_id
@@ -45,9 +47,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def dubserve(*args: str) -> Result:
     """Runs a command; its consoles write where the runner looks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "console", Console(width=200, force_terminal=False))
-        patch.setattr(cli, "errors", Console(stderr=True, width=200, force_terminal=False))
-        result = CliRunner().invoke(cli.app, args)
+        patch.setattr(terminal, "console", Console(width=200, force_terminal=False))
+        patch.setattr(terminal, "errors", Console(stderr=True, width=200, force_terminal=False))
+        result = CliRunner().invoke(app, args)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -104,7 +106,7 @@ def test_several_languages_come_out_of_one_dub(home: Path, short_talk: Path) -> 
 
 def test_ids_are_those_of_files() -> None:
     names = ["/a/你好.mp4", "/a/世界.mp4", "/a/a b.mp4", "/a/a-b.mp4", "/b/a-b.mp4", "/a/a_translated.mp4", "/a/\udcff"]
-    ids = [cli.job_of(Path(name)) for name in names]
+    ids = [dubbing.job_of(Path(name)) for name in names]
     assert len(set(ids)) == len(names)
     assert ids == [safe_id(name) for name in ids]
 
@@ -117,9 +119,9 @@ def test_a_name_too_long_for_ours_gives_way_to_the_id(tmp_path: Path) -> None:
         (folder / name).touch()
     further = {"fr": {"output": str(folder / names[3])}}
     result = {"output": str(folder / names[0]), "report": str(folder / names[1]), "duration_s": 1.0, "further": further}
-    assert cli.renamed(result, "dub-1", "長" * 80) == result
+    assert dubbing.renamed(result, "dub-1", "長" * 80) == result
     long = "長" * 70
-    moved = cli.renamed(result, "dub-1", long)
+    moved = dubbing.renamed(result, "dub-1", long)
     assert moved["output"] == str(folder / f"{long}_translated.mp4")
     assert (moved["report"], moved["duration_s"]) == (str(folder / f"{long}_report.json"), 1.0)
     assert moved["further"]["fr"]["output"] == str(folder / f"{long}_translated.fr.mp4")
@@ -139,7 +141,7 @@ def test_a_video_that_cannot_be_read_is_the_callers_to_mend(home: Path) -> None:
 
 
 def test_errors_are_no_markup(short_talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(*_: object) -> dict[str, Any]:
+    async def fail(*_: object) -> dict[str, object]:
         raise StageFailed("tts", "cannot say [/b] and [red]this[/red]")
 
     monkeypatch.setattr(local, "dub_file", fail)
@@ -155,7 +157,7 @@ def test_ctrl_c_leaves_one_line_and_what_was_done(home: Path, talk: Path) -> Non
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(cli.REPOSITORY)},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )
     deadline = time.monotonic() + 30
     while not list(home.glob("out/.work/*/listen.json")) and time.monotonic() < deadline and child.poll() is None:
@@ -235,7 +237,7 @@ def test_submit_ends_with_2_where_the_caller_can_mend_it(short_talk: Path, code:
 
 def test_submit_without_a_service(short_talk: Path) -> None:
     result = dubserve("submit", str(short_talk), "--to", "es", "--url", "127.0.0.1:1", "--json")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (terminal.UNREACHABLE, "")
     assert "dubserve serve" in result.stderr
 
 
@@ -266,11 +268,21 @@ def test_bad_options_end_with_2(args: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
-    [(InvalidJob("x"), 2), (WrongState("x"), 1), (CallFailed(grpc.StatusCode.INVALID_ARGUMENT, "x"), 2)],
+    ("error", "code"),
+    [
+        (InvalidJob("x"), terminal.USAGE),
+        (StageFailed("tts", "x"), terminal.FAILED),
+        (OutOfSpace("x"), terminal.FAILED),
+        (WrongState("x"), terminal.REFUSED),
+        (NotAllowed("x", "unauthenticated"), terminal.REFUSED),
+        (CallFailed(grpc.StatusCode.INVALID_ARGUMENT, "x"), terminal.USAGE),
+        (CallFailed(grpc.StatusCode.INTERNAL, "x"), terminal.FAILED),
+        (CallFailed(grpc.StatusCode.UNAVAILABLE, "x"), terminal.UNREACHABLE),
+        (CallFailed(grpc.StatusCode.NOT_FOUND, "x"), terminal.REFUSED),
+    ],
 )
-def test_mendable(error: Any, status: int) -> None:
-    assert cli.mendable(error) is (status == 2)
+def test_whose_fault_it_is_is_the_exit_code(error: DubError, code: int) -> None:
+    assert terminal.exit_code(error) == code and code in terminal.ENDINGS
 
 
 def test_ctrl_c_in_submit_names_the_session(short_talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,12 +323,12 @@ def test_the_demo_knocks_at_the_doors_of_its_config(home: Path, monkeypatch: pyt
         knocked.append(url)
         yield
 
-    def translate(self: Client, *_: object, **__: object) -> Iterator[pb.TranslationProgress]:
+    def translate(self: GrpcClient, *_: object, **__: object) -> Iterator[pb.TranslationProgress]:
         knocked.append(self.url)
         raise CallFailed(grpc.StatusCode.UNAVAILABLE, "enough")
 
     monkeypatch.setattr(demo, "running_service", running)
-    monkeypatch.setattr(Client, "translate", translate)
+    monkeypatch.setattr(GrpcClient, "translate", translate)
     config = {
         "applications": [{"args": ECHO}],
         "http_options": {"host": "127.0.0.1", "port": 8123},
@@ -324,13 +336,13 @@ def test_the_demo_knocks_at_the_doors_of_its_config(home: Path, monkeypatch: pyt
     }
     (home / "other.yaml").write_text(yaml.safe_dump(config))
     result = dubserve("demo", "--config", "other.yaml")
-    assert (result.exit_code, result.stderr) == (1, "call_failed: enough\n")
+    assert (result.exit_code, result.stderr) == (terminal.UNREACHABLE, "call_failed: enough\n")
     assert knocked == ["http://127.0.0.1:8123", "127.0.0.1:50123"]
 
 
 def test_ports_that_a_config_leaves_to_serve(home: Path) -> None:
     assert demo.doors(home / "serve_config.yaml") == ("http://127.0.0.1:8000", "127.0.0.1:9000")
-    assert demo.doors(cli.REPOSITORY / "serve_config.yaml") == ("http://127.0.0.1:8000", "127.0.0.1:50051")
+    assert demo.doors(REPOSITORY / "serve_config.yaml") == ("http://127.0.0.1:8000", "127.0.0.1:50051")
 
 
 # -- sending a video ---------------------------------------------------------------------------------------------------
@@ -348,22 +360,22 @@ def door() -> Iterator[str]:
 
 def test_a_video_is_sent_once_and_never_over_another(door: str, short_talk: Path, tmp_path: Path) -> None:
     copy = tmp_path / "s1.mp4"
-    assert cli.uploaded(short_talk, copy, door) == copy
+    assert submit.uploaded(short_talk, copy, door) == copy
     assert copy.read_bytes() == short_talk.read_bytes()
     before = copy.stat().st_mtime_ns
-    assert cli.uploaded(short_talk, copy, door) == copy
+    assert submit.uploaded(short_talk, copy, door) == copy
     assert copy.stat().st_mtime_ns == before  # a job may be reading it
     other = tmp_path / "other.mp4"
     other.write_bytes(b"another film")
     with pytest.raises(InvalidJob, match="session"):
-        cli.uploaded(other, copy, door)
+        submit.uploaded(other, copy, door)
     assert copy.read_bytes() == short_talk.read_bytes()
 
 
 def test_nothing_is_copied_for_a_service_that_is_not_there(
     short_talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Client.wait, "__defaults__", (0.2,))
+    monkeypatch.setattr(GrpcClient.wait, "__defaults__", (0.2,))
     with pytest.raises(CallFailed, match="dubserve serve"):
-        cli.uploaded(short_talk, tmp_path / "s1.mp4", "127.0.0.1:9")
+        submit.uploaded(short_talk, tmp_path / "s1.mp4", "127.0.0.1:9")
     assert not (tmp_path / "s1.mp4").exists()

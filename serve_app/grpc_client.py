@@ -1,4 +1,7 @@
-"""A small synchronous gRPC client: what the command line, the tests and the load bench speak through.
+"""A small synchronous gRPC client: what `dubserve submit`, the demo, the tests and the bench of streams speak through.
+
+It does what the API in front does, and no more. To drive the service from Python, take `serve_app.client`, which speaks
+HTTP: there are uploads, segments, files and typed answers.
 
 Without a key it sends no metadata, exactly as the API that calls this service in production.
 
@@ -44,7 +47,7 @@ class CallFailed(DubError):
 
 
 @dataclass(slots=True)
-class Client:
+class GrpcClient:
     """Use as a context manager. Every method raises CallFailed."""
 
     url: str = "localhost:50051"

@@ -9,9 +9,9 @@ from typing import Any
 import grpc
 import pytest
 
-from serve_app import client
-from serve_app.client import CallFailed, Client
+from serve_app import grpc_client as client
 from serve_app.doors.wire import UNDER_WAY
+from serve_app.grpc_client import CallFailed, GrpcClient
 from serve_app.proto import translation_pb2 as pb
 from serve_app.proto.translation_pb2_grpc import (
     TranslationServiceServicer,
@@ -54,13 +54,13 @@ def ends_well(context: grpc.ServicerContext) -> Iterator[str]:
 
 
 @contextmanager
-def served(script: Script) -> Iterator[Client]:
+def served(script: Script) -> Iterator[GrpcClient]:
     server = grpc.server(ThreadPoolExecutor(4))
     add_TranslationServiceServicer_to_server(script, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        with Client(f"127.0.0.1:{port}", patience_s=2.0) as talking:
+        with GrpcClient(f"127.0.0.1:{port}", patience_s=2.0) as talking:
             yield talking
     finally:
         server.stop(0)

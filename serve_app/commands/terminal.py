@@ -1,0 +1,111 @@
+"""How every command prints and ends: the two consoles, JSON or a table, and the exit code of an error.
+
+With `--json` a command prints one JSON value on standard output and nothing else; sentences for people go to standard
+error, so that a pipe never swallows them.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from models.errors import DubError, InvalidJob, JobNotFound, NotAllowed, WrongState
+
+console = Console()
+errors = Console(stderr=True)
+
+FAILED, USAGE, UNREACHABLE, REFUSED, INTERRUPTED = 1, 2, 3, 4, 130
+ENDINGS = {
+    0: "done",
+    FAILED: "the job failed or was cancelled, or the service could not do its work",
+    USAGE: "an option, the config or the video is at fault: mend it and call again",
+    UNREACHABLE: "no service answers at the address, or it went away and did not come back",
+    REFUSED: "refused: no such job, a wrong key, a limit used up, or a state that does not allow it",
+    INTERRUPTED: "interrupted with Ctrl-C",
+}
+"""Exit code → what it means; the documentation's table is made from this."""
+
+REFUSALS = (NotAllowed, JobNotFound, WrongState)
+NEXT = {
+    "job_not_found": "`dubserve jobs` lists the jobs there are",
+    "unauthenticated": "give the key of a tenant with --key or in DUBSERVE_KEY",
+    "unreachable": "start it with `dubserve serve`, or give its address with --url",
+    "artifact_missing": "`dubserve models list` shows which models are here",
+}
+"""What to do about an error whose own sentence cannot know that it is read on a command line."""
+
+
+def exit_code(error: DubError) -> int:
+    """The same for an error that was found here and for one that the service has sent."""
+    status = getattr(error, "status", None)  # of the gRPC client, which would take a moment to import
+    if status is not None:
+        return _GRPC.get(status.name, FAILED)
+    if error.code == "unreachable":
+        return UNREACHABLE
+    if isinstance(error, REFUSALS):
+        return REFUSED
+    return USAGE if isinstance(error, InvalidJob) else FAILED
+
+
+_GRPC = {
+    "INVALID_ARGUMENT": USAGE,
+    "UNAVAILABLE": UNREACHABLE,
+    "UNAUTHENTICATED": REFUSED,
+    "PERMISSION_DENIED": REFUSED,
+    "RESOURCE_EXHAUSTED": REFUSED,
+    "NOT_FOUND": REFUSED,
+}
+
+
+@contextmanager
+def told(interrupted: str = "interrupted") -> Iterator[None]:
+    """Errors of our tree become one red sentence and an exit code; Ctrl-C becomes the sentence `interrupted`."""
+    try:
+        yield
+    except DubError as error:
+        errors.print(Text.assemble((error.code, "red"), f": {error}"), soft_wrap=True)
+        if error.code in NEXT:
+            errors.print(Text(f"→ {NEXT[error.code]}", style="dim"), soft_wrap=True)
+        raise typer.Exit(exit_code(error)) from None
+    except KeyboardInterrupt:
+        errors.print(Text(interrupted), soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def quiet(as_json: bool) -> Console:
+    """Where a command draws while it works: nowhere, when JSON is all that is wanted."""
+    return Console(quiet=True) if as_json else console
+
+
+def show(result: dict[str, Any], as_json: bool) -> None:
+    """A line for each value, or the whole as JSON."""
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+        return
+    for name, value in result.items():
+        console.print(f"{name}: {value}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_rows(rows: Sequence[dict[str, Any]], as_json: bool, none: str = "there are none yet") -> None:
+    """A table with the names of the first row as its head, or a JSON list; `none` is said of an empty one."""
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    if not rows:
+        console.print(none, markup=False, highlight=False)
+        return
+    drawn = Table(*rows[0])
+    for row in rows:
+        drawn.add_row(*(Text(cell(value)) for value in row.values()))
+    console.print(drawn)
+
+
+def cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
