@@ -33,7 +33,9 @@ class JobSettings(Settings):
         None, gt=0, description="likewise, while more processes than this want each core; null: however many do"
     )
     attempts: int = Field(3, ge=1, description="claims of one job that ended with a dead worker before it is given up")
-    max_queued: int = Field(10_000, ge=1, description="jobs of all tenants that may wait; more are refused for now")
+    max_queued: int = Field(
+        10_000, ge=1, description="jobs of all tenants that may wait, four fifths of them one tenant's; more are refused"
+    )
     share_window_s: float = Field(
         3600.0, ge=0, description="runs of so long ago still count when it is decided who is next"
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from configs.app import AppSettings, Roots
+from configs.pipeline import PrepareSettings
 from models.errors import InvalidJob, JobNotFound, OutOfSpace, StageFailed, WrongState
 from models.segment import Clip, Transcript
 from models.translation.pairs import check
@@ -25,7 +26,7 @@ from serve_app.jobs.deliveries import Outbox
 from serve_app.jobs.edits import Editor
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, State, languages
 from serve_app.jobs.ledger import NO_JOB
-from serve_app.jobs.quotas import weigh
+from serve_app.jobs.quotas import film_of, weigh
 from serve_app.jobs.store import Store
 from serve_app.jobs.usage import Usage
 from serve_app.jobs.watch import Watch
@@ -36,6 +37,8 @@ from serve_app.paths import MAX_PATH, home, not_of_others, readable
 CHUNK = 1 << 20
 BOM = b"\xef\xbb\xbf"
 MAX_PRIORITY = 100
+LOOKS = 4
+"""Videos that are looked into at once, in a child process each; others wait."""
 GENDERS = ("", "male", "female", "neutral")
 
 
@@ -46,7 +49,7 @@ class TooLarge(InvalidJob):
 
 
 class Desk:
-    """`recognize` asks the recogniser for one clip; `hears` asks which languages it knows."""
+    """`recognize` asks the recogniser for one clip; `hears` which languages it knows; `look` looks into a video."""
 
     def __init__(
         self,
@@ -55,12 +58,16 @@ class Desk:
         roots: Roots,
         recognize: Callable[[Clip], Awaitable[Transcript]],
         hears: Callable[[], Awaitable[frozenset[str] | None]],
+        look: Callable[[Path, PrepareSettings], Awaitable[object]] | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
         self._roots = roots
         self._recognize = recognize
         self._hears = hears
+        self._look = look
+        self._looks = asyncio.Semaphore(LOOKS)
+        self.database = store.database
         self.watch = Watch(store, settings.jobs)
         self.usage = Usage(store.database)
         self.outbox = Outbox(store.database, settings.webhooks)
@@ -84,7 +91,7 @@ class Desk:
         for path in filter(None, (request.path, request.transcript)):
             with suppress(OSError, RuntimeError, ValueError):  # what cannot be followed fails in the job, with its log
                 not_of_others(Path(path).resolve(), request.tenant, self._roots, self._store.owners)
-        return self._store.submit(request, weigh(request, self._roots.artifacts))
+        return self._store.submit(request, weigh(request, self._roots.artifacts), film_of(request.path))
 
     async def admit(self, caller: Caller, incoming: int = 0) -> None:
         """Raises NotAllowed (resource_exhausted) when a job with `incoming` bytes would be refused now."""
@@ -137,6 +144,12 @@ class Desk:
             raise InvalidJob("there is no file at this path; upload the video first")
         not_of_others(real, caller.tenant, self._roots, self._store.owners)
         return real
+
+    async def inspect(self, video: Path) -> None:
+        """Raises UnreadableMedia for a video that its job would only refuse later."""
+        if self._look is not None:
+            async with self._looks:
+                await self._look(video, self._settings.pipeline.prepare)
 
     async def receive(self, caller: Caller, job_id: str, name: str, upload: BinaryIO) -> Path:
         """Keeps an uploaded file under the job's id. Raises TooLarge or OutOfSpace."""
@@ -234,6 +247,7 @@ def offered(root: Path, job: Job) -> dict[str, Path]:
     """The files of a job by the names under which callers ask for them, such as translated.mp4 or report.fr.json."""
     found = [artifacts(root, job.id, further) for further in ("", *job.request.also)]
     paths = [path for files in found for path in asdict(files).values()]
+    paths += [path.with_suffix(".vtt") for path in paths if path.suffix == ".srt"]
     return {path.name.removeprefix(f"{job.id}_"): path for path in paths}
 
 

@@ -136,7 +136,8 @@ class Editor:
             raise WrongState("the video of this job is not there any more; upload it and submit it as a new job")
         with self._database.write() as connection:
             row = _resting(connection, job.id)
-            admit(connection, row["tenant"], self._max_queued, self._clock())
+            now = self._clock()
+            admit(connection, row["tenant"], self._max_queued, now)
             values = {
                 "state": State.WAITING,
                 "control": Control.RUN,
@@ -144,7 +145,8 @@ class Editor:
                 "progress": asdict(Progress()),
                 "error_code": "",
                 "error": "",
-                "updated_at": later(row, self._clock()),
+                "admitted_at": now,
+                "updated_at": later(row, now),
                 "finished_at": None,
             }
             connection.execute(update(jobs).where(jobs.c.id == job.id).values(values))

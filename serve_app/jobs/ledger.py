@@ -69,9 +69,10 @@ def locked(connection: Connection, job_id: str) -> Row:
     return row
 
 
-def revive(connection: Connection, row: Row, request: Request, now: float, stored_bytes: int) -> Row:
+def revive(connection: Connection, row: Row, request: Request, now: float, stored_bytes: int, film: str) -> Row:
+    """Sends a job back to the queue. Asked for another dub, or of another film at the same path, it begins at 0."""
     asked = request_json(request)
-    same = {**row["request"], "priority": request.priority} == asked
+    same = _matter(row["request"]) == _matter(asked) and film in ("", row["film"] or film)
     values = {
         "request": asked,
         "state": State.WAITING,
@@ -83,11 +84,18 @@ def revive(connection: Connection, row: Row, request: Request, now: float, store
         "edits": row["edits"] if same else None,
         "turn": -request.priority,
         "stored_bytes": stored_bytes,
+        "film": film or row["film"],
+        "admitted_at": now,
         "updated_at": later(row, now),
         "finished_at": None,
     }
     connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(values))
     return {**row, **values}
+
+
+def _matter(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a request changes what comes out."""
+    return {name: value for name, value in asked.items() if name not in ("priority", "title", "webhook")}
 
 
 def record(connection: Connection, row: Row, progress: Standing, lines: Lines, found: Insights) -> None:

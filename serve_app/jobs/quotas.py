@@ -3,7 +3,10 @@
 They are checked in the transaction that accepts a job, while the tenant's row is held, so that many submissions at once
 cannot pass together what one of them would have used up. A job's length is known only after its video has been looked
 into, so the day's minutes count what has been looked into: the limit is passed by what waits at that moment, and the
-limit on waiting jobs bounds it. The limit on all jobs of the service is not held that tightly: a few may slip past.
+limit on waiting jobs bounds it. A film counts on the day on which it was last let in, and once, however often that was:
+also when it was dubbed again, or came back from a failure. The limit on all jobs of the service is not held that
+tightly: a few may slip past. Of the room that it leaves, some is always kept for those of whom little waits: whoever
+has four jobs waiting for each place that is left gets no more, so that one tenant alone fills four fifths.
 
 How many run at a time is no matter of accepting: the claim sees to it.
 """
@@ -12,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from models.errors import NotAllowed
 from serve_app.jobs.database import Database
@@ -26,12 +29,13 @@ BUSY_S = 30.0
 """After so long another try makes sense where nobody can say when there will be room."""
 FULL_S = 3600.0
 """The same where somebody has to make room."""
+GREEDY = 4
+"""Jobs that a tenant may have waiting for each place in the queue that it leaves to others."""
 
 
 def admit(connection: Connection, tenant: str, max_queued: int, now: float, incoming: int = 0) -> None:
     """Raises NotAllowed (resource_exhausted) when a new job with `incoming` bytes would pass a limit."""
-    if _waiting(connection, max_queued) >= max_queued:
-        raise exhausted("so many jobs wait that no more are taken; try again later", BUSY_S)
+    _room(connection, tenant, max_queued)
     row = connection.execute(select(tenants).where(tenants.c.name == tenant).with_for_update()).mappings().first()
     limits = Tenant(**row) if row is not None else Tenant(tenant)
     if limits.queued is not None and _queued(connection, tenant) >= limits.queued:
@@ -49,8 +53,20 @@ def exhausted(message: str, retry_after: float) -> NotAllowed:
     return NotAllowed(message, "resource_exhausted", retry_after)
 
 
-def _waiting(connection: Connection, enough: int) -> int:
-    found = select(jobs.c.id).where(jobs.c.state == State.WAITING).limit(enough).subquery()
+def _room(connection: Connection, tenant: str, max_queued: int) -> None:
+    """Raises NotAllowed when the queue of all tenants has no place for one more job of this one."""
+    left = max_queued - _waiting(connection, max_queued)
+    if left <= 0:
+        raise exhausted("so many jobs wait that no more are taken; try again later", BUSY_S)
+    held = _waiting(connection, GREEDY * left, jobs.c.tenant == tenant)
+    if held >= GREEDY * left:
+        raise exhausted(
+            "so many of the jobs that wait are yours that the room is kept for others; try again later", BUSY_S
+        )
+
+
+def _waiting(connection: Connection, enough: int, *rules: ColumnElement[bool]) -> int:
+    found = select(jobs.c.id).where(jobs.c.state == State.WAITING, *rules).limit(enough).subquery()
     return connection.execute(select(func.count()).select_from(found)).scalar_one()
 
 
@@ -66,16 +82,25 @@ def _stored(connection: Connection, tenant: str) -> int:
 
 def _until_fresh(connection: Connection, tenant: str, limit_s: float, now: float) -> float:
     """Seconds until a tenant has used less than `limit_s` seconds of video within a day; 0 if that is so now."""
-    query = select(jobs.c.created_at, jobs.c.video_s).where(jobs.c.tenant == tenant, jobs.c.created_at > now - DAY_S)
-    rows = connection.execute(query.order_by(jobs.c.created_at)).all()
+    query = select(jobs.c.admitted_at, jobs.c.video_s).where(jobs.c.tenant == tenant, jobs.c.admitted_at > now - DAY_S)
+    rows = connection.execute(query.order_by(jobs.c.admitted_at)).all()
     used = sum(row.video_s for row in rows)
     if used < limit_s:
         return 0.0
     for row in rows:
         used -= row.video_s
         if used < limit_s:
-            return max(1.0, float(row.created_at) + DAY_S - now)
+            return max(1.0, float(row.admitted_at) + DAY_S - now)
     return DAY_S  # of nothing, there is never some left
+
+
+def film_of(path: str) -> str:
+    """What changes when the video at a path is replaced or written to; empty when there is none to look at."""
+    try:
+        facts = Path(path).stat()
+    except (OSError, ValueError):
+        return ""
+    return f"{facts.st_size} {facts.st_mtime_ns}"
 
 
 def weigh(request: Request, folder: Path) -> int:

@@ -74,16 +74,17 @@ class Store(Reader):
 
     # -- what callers ask ------------------------------------------------------------------------------------------
 
-    def submit(self, request: Request, stored_bytes: int = 0) -> Job:
+    def submit(self, request: Request, stored_bytes: int = 0, film: str = "") -> Job:
         """The job of this id: new, attached to while it lives or after it completed, or sent back to the queue.
 
         A failed or cancelled job goes back with the new request; its checkpoints decide what is done again.
-        `stored_bytes` is the size of its input. Raises InvalidJob when the id is another tenant's, in the words of one
-        that nobody can use, and NotAllowed (resource_exhausted) beyond a limit.
+        `stored_bytes` is the size of its input, `film` tells its video from others at that path. Raises InvalidJob when
+        the id is another tenant's, in the words of one that nobody can use, and NotAllowed (resource_exhausted) beyond
+        a limit.
         """
         with self._database.write() as connection:
             limit = self._settings.max_queued
-            return job_from(submit(connection, request, limit, self._clock(), stored_bytes))
+            return job_from(submit(connection, request, limit, self._clock(), stored_bytes, film))
 
     def admit(self, tenant: str, incoming: int) -> None:
         """Raises NotAllowed (resource_exhausted) when a new job with `incoming` bytes would be refused now."""

@@ -84,9 +84,12 @@ jobs = Table(
     Column("video_s", Double, nullable=False, default=0.0, server_default="0"),  # once the video has been probed
     Column("stored_bytes", BigInteger, nullable=False, default=0, server_default="0"),  # of its files, while they lie
     Column("edits", JSON(none_as_null=True)),  # by segment id: what its owner changed
+    Column("admitted_at", Double, nullable=False, default=0.0, server_default="0"),  # last let in
+    Column("film", Name(64), nullable=False, default="", server_default=text("''")),  # which file, at its path
     Index("jobs_by_state", "state", "lease_until"),
     Index("jobs_by_turn", "state", "tenant", "turn", "created_at", "id"),
     Index("jobs_by_tenant", "tenant", "created_at"),
+    Index("jobs_by_admission", "tenant", "admitted_at"),
     Index("jobs_by_size", "tenant", "stored_bytes"),
 )
 
@@ -127,6 +130,7 @@ attempts = Table(
     Column("ended", Double),
     Column("outcome", Name(16), nullable=False, default=""),
     Column("tenant", Name(255), nullable=False, default="", server_default=text("''")),
+    Column("spent", JSON(none_as_null=True)),  # as of its last renewal
     Index("attempts_by_began", "began", "tenant"),
 )
 
@@ -169,6 +173,22 @@ usage = Table(
     Index("usage_by_tenant", "tenant", "at"),
 )
 
+calls = Table(
+    "calls",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("tenant", Name(255), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("route", Name(64), nullable=False),
+    Column("audio_s", Double, nullable=False, default=0.0),
+    Column("characters_translated", BigInteger, nullable=False, default=0),
+    Column("characters_spoken", BigInteger, nullable=False, default=0),
+    Column("cpu_s", Double, nullable=False, default=0.0),
+    Column("gpu_s", Double, nullable=False, default=0.0),
+    Index("calls_by_tenant", "tenant", "at"),
+)
+"""Of the routes that answer within the call; a job is none."""
+
 deliveries = Table(
     "deliveries",
     metadata,
@@ -185,7 +205,7 @@ deliveries = Table(
 )
 
 
-def new_row(request: Request, now: float, stored_bytes: int = 0) -> dict[str, Any]:
+def new_row(request: Request, now: float, stored_bytes: int = 0, film: str = "") -> dict[str, Any]:
     """Columns of a job that nobody has worked on yet; the rest are defaults."""
     return {
         "id": request.job_id,
@@ -198,6 +218,8 @@ def new_row(request: Request, now: float, stored_bytes: int = 0) -> dict[str, An
         "updated_at": now,
         "turn": -request.priority,
         "stored_bytes": stored_bytes,
+        "admitted_at": now,
+        "film": film,
     }
 
 

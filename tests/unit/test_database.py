@@ -29,7 +29,7 @@ from tests.conftest import REPOSITORY, TESTS
 from tests.unit.test_store import RESULT, ask, claimed, engine, line
 
 OLD = TESTS / "data" / "store_before_migrations"
-HEAD = "0003"
+HEAD = "0004"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -82,6 +82,18 @@ def test_a_dub_that_was_cancelled_does_not_answer_for_the_next(office: Office) -
     assert office.desk.artifact(ME, "talk", "translated.mp4").read_bytes() == b"french"
 
 
+async def test_a_video_that_was_replaced_after_its_job_failed_is_another_film(office: Office) -> None:
+    video = office.roots.uploads / "talk.mp4"
+    asked = Request("talk", str(video), "en", "es")
+    for content, begins_at in ((b"first", 0.0), (b"first", 40.0), (b"second", 0.0)):
+        if not video.exists() or video.read_bytes() != content:
+            video.write_bytes(content)
+        assert (await office.desk.take(ME, asked)).progress.percent == begins_at
+        job = office.store.claim("driver")
+        assert job is not None
+        office.store.fail("talk", job.fence, "no_speech", "nothing was said", Progress(percent=40.0))
+
+
 def test_files_without_a_job(office: Office) -> None:
     artifacts(office.roots.artifacts, "stray").output.write_bytes(b"dub")
     with pytest.raises(JobNotFound):

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from configs.app import CleanupSettings, JobSettings, Roots
 from models.errors import NotAllowed
 from serve_app.jobs.cleanup import Cleanup
+from serve_app.jobs.edits import Editor
 from serve_app.jobs.job import Control, Job, Progress, Quality, Request, Result, State
 from serve_app.jobs.quotas import DAY_S, weigh
 from serve_app.jobs.store import Store
@@ -119,6 +120,22 @@ def test_all_jobs_of_the_service(store: Store) -> None:
     store.submit(ask("one more"))
 
 
+def test_one_tenant_alone_does_not_fill_the_queue(store: Store) -> None:
+    for number in range(48):
+        store.submit(ask(f"job-{number}"))
+    assert refused(store, "one more", "room is kept for others") == 30
+    for number in range(10):
+        store.submit(ask(f"other-{number}", tenant="b"))
+    for tenant in ("a", "b"):
+        with pytest.raises(NotAllowed, match="kept for others"):
+            store.submit(ask("one more", tenant=tenant))
+    store.submit(ask("first", tenant="c"))
+    store.submit(ask("first", tenant="c"))  # attached to
+    for _ in range(10):
+        store.complete((job := claimed(store)).id, job.fence, RESULT)
+    store.submit(ask("one more"))
+
+
 def test_stored_bytes_with_what_is_about_to_come(store: Store) -> None:
     limited(store, stored_bytes=1000)
     store.submit(ask("1"), 600)
@@ -142,6 +159,22 @@ def test_minutes_of_video_a_day_come_back_when_they_are_a_day_old(store: Store) 
     assert wait == pytest.approx(DAY_S - 7200)
     CLOCK[0] += wait
     store.submit(ask("3"))
+
+
+def test_a_film_that_is_let_in_again_on_another_day_counts_on_that_day(store: Store, tmp_path: Path) -> None:
+    limited(store, video_minutes_a_day=10)
+    film = tmp_path / "film.mp4"
+    film.touch()
+    edited, failed = replace(ask("edited"), path=str(film)), ask("failed")
+    store.submit(edited)
+    store.complete("edited", claimed(store).fence, RESULT, Progress(duration_s=360.0))
+    store.submit(failed)
+    store.fail("failed", claimed(store).fence, "internal", "no", Progress(duration_s=360.0))
+    CLOCK[0] += 2 * DAY_S
+    Editor(store.database, tmp_path, 60, lambda: CLOCK[0]).redub(store.job("edited"))
+    store.submit(ask("fits"))  # six of ten minutes
+    store.submit(failed)
+    assert refused(store, "new", "10 minutes of video a day") == DAY_S
 
 
 def test_nothing_a_day_is_nothing(store: Store) -> None:

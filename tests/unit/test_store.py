@@ -379,6 +379,15 @@ def test_snapshots_hold_each_known_job_with_its_latest_lines(store: Store) -> No
     assert store.snapshots([]) == {}
 
 
+@pytest.mark.parametrize(("film", "percent"), [("10 5", 40.0), ("", 40.0), ("10 6", 0.0)])
+def test_another_film_under_the_same_path_begins_at_its_beginning(store: Store, film: str, percent: float) -> None:
+    store.submit(ask(), 10, "10 5")
+    store.fail("a", claimed(store).fence, "no_speech", "nothing was said", Progress(percent=40.0))
+    assert store.submit(replace(ask(), title="Another name"), 10, film).progress.percent == percent
+    store.fail("a", claimed(store).fence, "no_speech", "nothing was said", Progress(percent=60.0))
+    assert store.submit(ask(), 10, film or "10 5").progress.percent == 60.0
+
+
 # -- what owners ask -------------------------------------------------------------------------------------------------
 
 
