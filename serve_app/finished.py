@@ -1,9 +1,12 @@
 """The finished video of one target, kept until its job's row says that it is there.
 
 Encoding is the longest single step of a job, and between its end and the row lie a report, a lease to be confirmed and
-a file to be moved: a run that dies there would encode again. So the video is made in the workspace, under a name that
-holds the hash of all that went in, and given on as a second name of the same file: moving that one away leaves this one
-where it was, and costs no disk. Where a file cannot have two names it is copied.
+a file to be moved: a run that dies there would encode again. So the video gets a second name in the workspace, one that
+holds the hash of all that went in: moving the first one away leaves this one where it was, and costs no disk. Where a
+file cannot have two names it is copied.
+
+An attempt makes its video in its own folder and looks at that one alone. Another that is alive without knowing that it
+lost its lease may take the kept one away at any moment, and costs the next attempt some time at worst.
 
 To know what went in, every clip of the dub is read once; to trust what is there, the video is.
 """
@@ -13,13 +16,14 @@ import errno
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from configs.pipeline import MuxSettings, Subtitles
 from models.artifact import digest
 from models.segment import Segment
-from serve_app.jobs.workspace import Workspace, key
+from serve_app.jobs.workspace import Workspace, disk_space, key
 from serve_app.media.probe import Source
 from serve_app.stages.mux import Mixed
 
@@ -39,39 +43,47 @@ def ingredients(
 async def finished(
     workspace: Workspace, target: str, made_from: str, out: Path, make: Callable[[Path], Awaitable[Mixed]]
 ) -> Mixed:
-    """The video of `made_from` at `out`: the one that is kept, else what `make` writes to the path it is given.
+    """The video of `made_from` at `out`: the one that is kept, else what `make` writes there, which is kept then.
 
     Raises what `make` raises, and OutOfSpace.
     """
     video = workspace.path("finished", f"{target}-{made_from[:16]}.mp4")
-    known = await asyncio.to_thread(_known, workspace, video, made_from)
+    known = await asyncio.to_thread(_known, workspace, video, made_from, out)
     if known is None:
-        await asyncio.to_thread(_forget, workspace, target)
-        known = await make(video)
-        await asyncio.to_thread(workspace.save, f"finished/{video.stem}", made_from, asdict(known), files=[video])
-    await asyncio.to_thread(_second_name, video, out)
+        known = await make(out)
+        await asyncio.to_thread(_keep, workspace, target, video, made_from, out, known)
     return known
 
 
-def _known(workspace: Workspace, video: Path, made_from: str) -> Mixed | None:
+def _known(workspace: Workspace, video: Path, made_from: str, out: Path) -> Mixed | None:
     try:
         row = workspace.load(f"finished/{video.stem}", made_from)
-        return None if row is None else Mixed(**row)
-    except TypeError:  # another version wrote it
+        known = None if row is None else Mixed(**row)
+        if known is not None:
+            _second_name(video, out)
+    except (TypeError, FileNotFoundError):  # another version wrote it, or another attempt took it away just now
         return None
+    return known
 
 
-def _forget(workspace: Workspace, target: str) -> None:
+def _keep(workspace: Workspace, target: str, video: Path, made_from: str, out: Path, made: Mixed) -> None:
     """A target has one video: those of other settings and edits make room."""
-    for old in workspace.path("finished", target).parent.glob(f"{target}-*"):
-        old.unlink(missing_ok=True)
+    for old in video.parent.glob(f"{target}-*"):
+        if old.stem != video.stem:
+            old.unlink(missing_ok=True)
+    draft = out.parent.with_name(f"kept-{video.name}")
+    _second_name(out, draft)
+    draft.replace(video)
+    with suppress(FileNotFoundError):  # another attempt took it away
+        workspace.save(f"finished/{video.stem}", made_from, asdict(made), files=[video])
 
 
-def _second_name(video: Path, out: Path) -> None:
-    out.unlink(missing_ok=True)
+def _second_name(video: Path, other: Path) -> None:
+    other.unlink(missing_ok=True)
     try:
-        os.link(video, out)
+        os.link(video, other)
     except OSError as error:
         if error.errno not in LINKLESS:
             raise
-        shutil.copyfile(video, out)
+        with disk_space():
+            shutil.copyfile(video, other)

@@ -10,6 +10,7 @@ redoes only what depends on it.
 """
 
 import asyncio
+import re
 import shutil
 import uuid
 from collections.abc import Awaitable, Callable
@@ -44,6 +45,9 @@ EACH_TARGET = STAGES[STAGES.index("translation") :]
 """What is done again for every language that a job is dubbed into."""
 
 
+ATTEMPT = re.compile(r"attempt-(\d+)-[0-9a-f]{8}")
+
+
 async def nobody_else() -> None:
     """The `confirm` of a run that has no rival."""
 
@@ -57,19 +61,22 @@ async def dub(
     report: Report,
     confirm: Callable[[], Awaitable[object]] = nobody_else,
     edits: Rows | None = None,
+    fence: int = 0,
 ) -> Result:
-    """Dubs `request.path` into `files`, with the `edits` of its owner.
+    """Dubs `request.path` into `files`, with the `edits` of its owner, as the attempt of this `fence`.
 
     Raises a DubError; every other error of a room comes out as StageFailed.
 
     Whatever an attempt makes for others lies in a folder of its own until `confirm` has returned, so that two attempts
-    that are alive at the same time, one without knowing that it lost its lease, cannot mix their files.
+    that are alive at the same time, one without knowing that it lost its lease, cannot mix their files. What earlier
+    attempts left in theirs is removed first: whoever still works there may write nothing any more.
     """
+    await asyncio.to_thread(clear, workspace.folder, fence)
     said = await asyncio.to_thread(Memory, workspace.path("said.jsonl"))
     engine = key(settings.engines.translation.what())
     models = watched(models, settings.pipeline.engine_stall_s)
     once = replace(models, translate=Once(models.translate, said, engine))  # equal sentences of a job: translated once
-    own = workspace.path(f"attempt-{uuid.uuid4().hex[:8]}", "out")
+    own = workspace.path(f"attempt-{fence}-{uuid.uuid4().hex[:8]}", "out")
     try:
         line = Line(request, once, settings, workspace, own, files, report, edits or {})
         result = await line.run()
@@ -79,6 +86,14 @@ async def dub(
     finally:
         await asyncio.to_thread(shutil.rmtree, own.parent, ignore_errors=True)
     return result
+
+
+def clear(folder: Path, fence: int) -> None:
+    """Removes the folders of attempts before the one of this `fence`, never that of a later one."""
+    for attempt in folder.glob("attempt-*"):
+        named = ATTEMPT.fullmatch(attempt.name)
+        if (int(named[1]) if named else 0) < fence:  # an older release gave them no number
+            shutil.rmtree(attempt, ignore_errors=True)
 
 
 def publish(drafts: Path, folder: Path) -> None:

@@ -10,9 +10,11 @@ What belongs to a job that waits, runs or is paused never goes, whoever holds it
 moment, things are chosen at leisure, then asked for again and moved aside while the store is held still, and only then
 taken apart: a job that comes back from its failure either finds its folder whole or finds none.
 
-Age is the later of a file's two dates, so a copy that keeps its old date is new. Clocks of nodes and file servers must
-agree within the grace time. Rows of jobs stay, so a completed job may outlive its files; which uploads have ever been
-named is read from all rows, a second for a hundred thousand of them, but only when a file is old enough to go.
+Age is the later of a file's two dates, so a copy that keeps its old date is new. Only that of a result is the date of
+its content: a finished video has a second name in its workspace, and losing that one changes the other date. Clocks of
+nodes and file servers must agree within the grace time. Rows of jobs stay, so a completed job may outlive its files;
+which uploads have ever been named is read from all rows, a second for a hundred thousand of them, but only when a file
+is old enough to go.
 """
 
 import asyncio
@@ -147,7 +149,7 @@ class Cleanup:
         for path, info in trash.files(root, [self._roots.work, self._roots.uploads]):
             job_id, is_preview = artifact_of(path)
             ttl = kept(settings.previews_s if is_preview else settings.artifacts_s)
-            if job_id and self._age(info) > ttl:
+            if job_id and self._clock() - info.st_mtime > ttl:
                 old.append((path, job_id, ttl))
         for batch in batches(old):
             with self._moment(root, removed) as aside:

@@ -91,7 +91,7 @@ class Runner:
         request = replace(job.request, path=video, transcript=transcript)
         workspace = Workspace(self._roots.work, job.id)
         models = metered(await self._engines(), lease.attempt.spending)
-        return await dub(request, models, self._settings, workspace, files, report, lease.renew, job.edits)
+        return await dub(request, models, self._settings, workspace, files, report, lease.renew, job.edits, job.fence)
 
     def _own(self, path: str, job: Job) -> str:
         """The real path of a file that the job names. Raises PathNotAllowed when its tenant may not."""

@@ -147,6 +147,20 @@ def test_everything_of_an_ended_job_goes_on_its_own_date(house: House, state: St
     assert house.store.job("a").state is state
 
 
+def test_a_video_that_lost_its_name_in_the_workspace_is_as_old_as_before(house: House) -> None:
+    house.clock.days = -91
+    house.job("a", State.COMPLETED)
+    video = artifacts(house.roots.artifacts, "a").output
+    kept = house.roots.work / "a" / "finished.mp4"
+    os.link(video, kept)
+    for path in house.roots.artifacts.iterdir():
+        os.utime(path, (house.clock(), house.clock()))
+    house.clock.days = 0
+    kept.unlink()  # now its other date is that of today
+    house.sweep()
+    assert house.tree("artifacts") == set()
+
+
 def test_a_completed_job_keeps_previews_and_nothing_it_could_resume_from(house: House) -> None:
     house.job("a", State.COMPLETED)
     house.clock.days = 0.9

@@ -96,10 +96,15 @@ def encodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return written
 
 
-async def attempt(bench: Bench, confirm: Callable[[], Awaitable[object]]) -> None:
+async def attempt(bench: Bench, confirm: Callable[[], Awaitable[object]], fence: int = 0) -> None:
     files = artifacts(bench.folder, "job")
     workspace = Workspace(bench.folder / "work", "job")
-    await dub(bench.request, bench.models, ALONE, workspace, files, Report("job"), confirm)
+    await dub(bench.request, bench.models, ALONE, workspace, files, Report("job"), confirm, fence=fence)
+
+
+def kept(bench: Bench) -> Path:
+    [video] = (bench.folder / "work" / "job" / "finished").glob("*.mp4")
+    return video
 
 
 async def killed() -> None:
@@ -127,14 +132,15 @@ async def test_other_settings_make_another_video_and_the_old_one_goes(bench: Ben
     bench.request = dataclasses.replace(bench.request, subtitles="soft")
     await attempt(bench, nobody_else)
     assert len(encodings) == 2
-    assert list((bench.folder / "work" / "job" / "finished").glob("*.mp4")) == encodings[1:]
+    assert kept(bench).read_bytes() == (bench.folder / "job_translated.mp4").read_bytes()
 
 
 async def test_a_damaged_video_is_encoded_again(bench: Bench, encodings: list[Path]) -> None:
     await attempt(bench, nobody_else)
     whole = (bench.folder / "job_translated.mp4").read_bytes()
-    encodings[0].unlink()
-    encodings[0].write_bytes(whole[:-1] + b"?")
+    video = kept(bench)
+    video.unlink()
+    video.write_bytes(whole[:-1] + b"?")
     await attempt(bench, nobody_else)
     assert len(encodings) == 2 and (bench.folder / "job_translated.mp4").read_bytes() == whole
 
@@ -145,5 +151,32 @@ async def test_a_disk_on_which_files_have_one_name_gets_a_copy(bench: Bench, mon
 
     monkeypatch.setattr(os, "link", refused)
     await attempt(bench, nobody_else)
-    [kept] = (bench.folder / "work" / "job" / "finished").glob("*.mp4")
-    assert kept.read_bytes() == (bench.folder / "job_translated.mp4").read_bytes()
+    assert kept(bench).read_bytes() == (bench.folder / "job_translated.mp4").read_bytes()
+
+
+async def test_a_video_that_is_taken_away_costs_no_attempt_that_has_it(bench: Bench, encodings: list[Path]) -> None:
+    """A stale attempt makes room for its own video at the worst moment, before the live one has ended."""
+
+    async def rival() -> None:
+        kept(bench).unlink()
+
+    for _ in range(2):
+        await attempt(bench, rival)
+        assert (bench.folder / "job_translated.mp4").is_file()
+    assert len(encodings) == 2
+
+
+async def test_an_attempt_removes_what_earlier_ones_left_and_nothing_of_later_ones(bench: Bench) -> None:
+    folder = bench.folder / "work" / "job"
+    for name in ("attempt-0badcafe", "attempt-2-00000000", "attempt-4-00000000"):
+        (folder / name / "out").mkdir(parents=True)
+        (folder / name / "out" / ".draft.mp4.part").touch()
+    seen: list[set[str]] = []
+
+    async def look() -> None:
+        seen.append({path.name.rpartition("-")[0] for path in folder.glob("attempt-*")})
+
+    await attempt(bench, look, fence=3)
+    assert seen == [{"attempt-3", "attempt-4"}]
+    assert [path.name for path in folder.glob("attempt-*")] == ["attempt-4-00000000"]
+    assert not list((folder / "finished").glob(".*"))
