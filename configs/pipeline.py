@@ -1,5 +1,6 @@
 """Settings of the eight rooms, one class each, and the order in which the wire names them."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -37,6 +38,7 @@ class PrepareSettings(Settings):
     max_bytes: int = Field(100 * 1024**3, gt=0)
     max_streams: int = Field(64, gt=0)
     max_pixels: int = Field(8192 * 4320, gt=0)
+    look_s: float = Field(600.0, gt=0, description="a file that takes longer to look into is refused")
     disk_factor: float = Field(3.0, ge=1, description="free disk must be this many times the input")
     min_free_bytes: int = Field(512 * 1024**2, ge=0)
 
@@ -90,7 +92,11 @@ class SpeakSettings(Settings):
     at_once: int = Field(2, ge=1)
     lufs: float = Field(-23.0, le=0)
     peak_db: float = Field(-1.0, le=0)
-    max_rate: float = Field(1.25, ge=1, description="the most that is asked from the engine before stretching")
+    max_rate: float = Field(1.25, ge=1, description="a voice speaks so much faster than of its own accord, at most")
+    min_rate: float = Field(0.85, gt=0, le=1, description="and so much slower, where its original takes longer")
+    close_s: float = Field(0.15, gt=0, description="a clip this near to the length of its original is not asked again")
+    asks: int = Field(3, ge=1, description="clips of one text, at most, until one is near enough")
+    shorter: int = Field(2, ge=0, description="shorter translations that are tried where no rate is enough, at most")
     silence_db: float = Field(-45.0, lt=0, description="quieter edges are trimmed")
 
 
@@ -104,7 +110,27 @@ class SyncSettings(Settings):
     end_slack_s: float = Field(0.2, ge=0)
 
 
+Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9A-Fa-f]{6}$")]
+
+
+class SubtitleStyle(Settings):
+    """How subtitles look: those drawn into the picture, and the ASS files. Lengths are percent of its height."""
+
+    font: str = Field("DejaVu Sans", description="a family; characters that it lacks come from one that has them")
+    size: float = Field(5.6, gt=0, le=50, description="in upright pictures less, so that a line fits")
+    bold: bool = False
+    colour: Colour = "#FFFFFF"
+    outline_colour: Colour = "#000000"
+    outline: float = Field(0.35, ge=0, le=10)
+    box: bool = Field(False, description="a box behind the lines, in place of an outline")
+    box_colour: Colour = "#000000"
+    box_opacity: float = Field(0.6, ge=0, le=1)
+    position: Literal["bottom", "middle", "top"] = "bottom"
+    margin: float = Field(4.9, ge=0, le=45, description="from the edge")
+
+
 class SubtitleSettings(Settings):
+    style: SubtitleStyle = SubtitleStyle()
     line_chars: dict[str, int] = Field(default_factory=lambda: {"default": 42, "zh": 16, "ja": 13})
     max_lines: int = Field(2, ge=1)
     max_cps: float = Field(17.0, gt=0)
@@ -123,6 +149,9 @@ class MuxSettings(Settings):
     x264_preset: str = "veryfast"
     crf: int = Field(20, ge=0, le=51)
     audio_bitrate: str = "160k"
+    fonts: Path | None = Field(
+        None, description="a folder with more fonts for burnt subtitles, looked into before those of the system"
+    )
 
 
 class PreviewSettings(Settings):

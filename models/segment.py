@@ -86,11 +86,12 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another translation of a segment: an estimate of its speaking time in seconds, and its score as in Segment."""
+    """Another translation of a segment: an estimate of its speaking time in seconds, score and flags as in Segment."""
 
     text: str
     seconds: float
     score: float | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,8 @@ class Segment:
 
     Every optional field has one writer: recognize writes text, words, confidence, language, speaker and gender;
     translate writes translation, score, alternatives, condensed and flags; the owner's edits write edited and
-    wanted_voice, and replace text and translation; speak writes speech, spoken and voice; sync
-    writes place, tempo and dub.
+    wanted_voice, and replace text and translation; speak writes speech, spoken and voice, and may choose one of the
+    alternatives instead of the translation; sync writes place, tempo and dub.
     `start` and `end` are never edited after birth.
     """
 
@@ -182,7 +183,9 @@ def _tuples(row: dict[str, Any]) -> dict[str, Any]:
     """The fields of a row that JSON knows as lists."""
     return {
         "words": tuple(Word(**word) for word in row["words"]),
-        "alternatives": tuple(Alternative(**other) for other in row["alternatives"]),
+        "alternatives": tuple(
+            Alternative(**{**other, "flags": tuple(other.get("flags", ()))}) for other in row["alternatives"]
+        ),
         "flags": tuple(row["flags"]),
         "edited": tuple(row.get("edited", ())),
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from configs.app import AppSettings
 from configs.pipeline import PipelineSettings
+from configs.pipeline import Subtitles as Mode
 from models.errors import DubError, StageFailed
 from models.segment import Segment, Span
 from models.tts.plausible import sayable
@@ -22,6 +23,7 @@ from serve_app.jobs.edits import Edits
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Artifacts, Workspace, key, write_atomically, write_json
+from serve_app.media.ass import Look
 from serve_app.media.probe import Source
 from serve_app.pages.quality import page
 from serve_app.preview import length, preview
@@ -60,6 +62,10 @@ class Dubbing:
         return self.request.target_lang
 
     @property
+    def mode(self) -> Mode:
+        return self.request.subtitles or self.rooms.mux.subtitles
+
+    @property
     def rooms(self) -> PipelineSettings:
         return self.settings.pipeline
 
@@ -92,6 +98,7 @@ class Dubbing:
             folder=clips,
             settings=rooms.speak,
             report=self.report,
+            until=window.end,
         )
         segments = await self.steps.take("tts", f"{name}/speak", made_from, work, all_said)
 
@@ -142,8 +149,9 @@ class Dubbing:
         try:
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             begun = [s for s in segments if min(s.start, s.start if s.place is None else s.place) < seconds]
-            await asyncio.to_thread(write, self.tracks(begun, seconds).translated, folder / "preview.srt")
-            shown = folder / "preview.srt", self.request.subtitles or self.rooms.mux.subtitles
+            cues = self.tracks(begun, seconds).translated
+            await asyncio.to_thread(write, cues, folder / "preview.srt", self.look(self.target))
+            shown = self.shown(folder / "preview.srt"), self.mode
             await preview(self.source, self.replaced(begun), seconds, shown, out, folder, self.rooms, self.target)
         except (DubError, OSError) as error:
             log.warning("no early preview", exc_info=error)
@@ -176,11 +184,20 @@ class Dubbing:
             for complaint in tracks.unmet:
                 self.report.log("subtitle_generation", complaint, level="warning")
             if not self.drafts.original_srt.exists():  # the first target's is everybody's
-                await asyncio.to_thread(write, tracks.original, self.drafts.original_srt)
-            await asyncio.to_thread(write, tracks.translated, self.drafts.translated_srt)
-            await asyncio.to_thread(write, tracks.bilingual, self.drafts.bilingual_srt)
+                await asyncio.to_thread(write, tracks.original, self.drafts.original_srt, self.look(self.language))
+            look = self.look(self.target)
+            await asyncio.to_thread(write, tracks.translated, self.drafts.translated_srt, look)
+            await asyncio.to_thread(write, tracks.bilingual, self.drafts.bilingual_srt, look)
         self.report.finish("subtitle_generation")
-        return self.drafts.translated_srt
+        return self.shown(self.drafts.translated_srt)
+
+    def look(self, language: str) -> Look:
+        style, fonts = self.rooms.subtitle.style, self.rooms.mux.fonts
+        return Look(style, self.source.width, self.source.height, language, fonts)
+
+    def shown(self, subtitles: Path) -> Path:
+        """The form of them that is drawn into the picture, or laid beside it."""
+        return subtitles.with_suffix(".ass") if self.mode == "burn" else subtitles
 
     def tracks(self, segments: list[Segment], duration: float) -> Subtitles:
         return subtitle(
@@ -194,7 +211,7 @@ class Dubbing:
 
     async def mux(self, dubbed: list[Segment], subtitles: Path) -> Mixed:
         with room(self.report, "video_combination"):
-            mode, rules = self.request.subtitles or self.rooms.mux.subtitles, self.rooms.mux
+            mode, rules = self.mode, self.rooms.mux
             made_from = await asyncio.to_thread(ingredients, self.source, dubbed, subtitles, mode, rules, self.target)
             work = self.drafts.output.parent.with_name("mux")
 

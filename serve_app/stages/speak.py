@@ -1,8 +1,7 @@
 """Room 5, speak: every translation becomes a clip of speech of the right level and, where the voice can, length.
 
-A clip that is longer than its slot (the segment and the pause after it) is asked for again at a higher rate before
-anyone stretches it: a voice that speaks faster sounds better than one that is played faster. It costs a second call
-for such segments, since no engine can be asked how long it will take.
+A clip that is longer or shorter than its segment is asked for at another rate, and where no rate makes it fit its slot
+(the segment and the pause after it), the translation gives way to a shorter one: `fitting` has the rules.
 
 Each clip has a note beside it (`<id>.json`: a hash of what was asked, who spoke, and a hash of the clip), so that a job
 that comes back speaks only what is missing or damaged. A segment that nobody could speak stays silent and is reported;
@@ -14,15 +13,17 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
 from configs.pipeline import SpeakSettings
 from models.artifact import digest
-from models.errors import DubError, OutOfSpace, StageFailed, Stalled
-from models.segment import Segment, Speech, Utterance
+from models.errors import DubError, OutOfSpace, Stalled
+from models.segment import Alternative, Segment, Speech, Utterance
+from models.translation.quality import speech_seconds
 from models.tts.plausible import require_plausible, sayable
+from serve_app.fitting import Fitting, Take
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import disk_space
 from serve_app.media import audio
@@ -41,11 +42,13 @@ async def speak(
     folder: Path,
     settings: SpeakSettings,
     report: Report,
+    until: float | None = None,
 ) -> list[Segment]:
     """The segments with `speech` (folder/<id>.wav), `spoken` and `voice`; all three None where nobody could speak.
 
     `language` is the target's ISO-639-1 code, `gender` male, female or neutral; empty: each segment's own,
-    where it is known; a voice that was wanted for one segment goes before both. Never raises for one segment.
+    where it is known; a voice that was wanted for one segment goes before both. `until` is where the last slot ends,
+    in seconds of the video. Never raises for one segment.
     """
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     gate = asyncio.Semaphore(settings.at_once)
@@ -56,20 +59,22 @@ async def speak(
             return await booth.record(segment, slot)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(*pair)) for pair in zip(segments, slots(segments), strict=True)]
+        tasks = [group.create_task(one(*pair)) for pair in zip(segments, slots(segments, until), strict=True)]
     return [task.result() for task in tasks]
 
 
-def slots(segments: list[Segment]) -> list[float]:
-    """Seconds that each segment may fill: up to the start of the next one; the last has its own duration."""
-    nexts = [segment.start for segment in segments[1:]] + [segment.end for segment in segments[-1:]]
+def slots(segments: list[Segment], until: float | None = None) -> list[float]:
+    """Seconds that each segment may fill: up to the start of the next one, the last up to `until` or its own end."""
+    nexts = [segment.start for segment in segments[1:]]
+    nexts += [segment.end if until is None else until for segment in segments[-1:]]
     return [max(segment.end, after) - segment.start for segment, after in zip(segments, nexts, strict=True)]
 
 
 class _Note(TypedDict):
-    """What lies beside a clip: a hash of what was asked, who spoke, for how many seconds, and the file's SHA-256."""
+    """What lies beside a clip: a hash of what was asked, the words, who spoke, how many seconds, the file's SHA-256."""
 
     key: str
+    text: str
     voice: str
     spoken: float
     sha256: str
@@ -104,32 +109,41 @@ class _Booth:
 
     async def _cached(self, segment: Segment, utterance: Utterance, slot: float) -> Segment:
         wav = self.folder / f"{segment.id}.wav"
-        note, key = wav.with_suffix(".json"), self._key(utterance, slot)
+        note, key = wav.with_suffix(".json"), self._key(segment, utterance, slot)
         known = await asyncio.to_thread(_recall, wav, note, key)
-        done = known or await self._said(utterance, slot, wav, note, key)
-        return replace(segment, speech=str(wav), spoken=done["spoken"], voice=done["voice"])
+        done = known or await self._said(segment, utterance, slot, wav, note, key)
+        spoken = replace(segment, speech=str(wav), spoken=done["spoken"], voice=done["voice"])
+        return spoken if done["text"] == segment.translation else self._condensed(spoken, done["text"])
 
-    async def _said(self, utterance: Utterance, slot: float, wav: Path, note: Path, key: str) -> _Note:
-        speech = await self._fitting(utterance, slot)
-        done = await asyncio.to_thread(_keep, wav, speech, note, key)
-        self._introduce(speech.voice)
+    async def _said(
+        self, segment: Segment, utterance: Utterance, slot: float, wav: Path, note: Path, key: str
+    ) -> _Note:
+        take = await Fitting(self._clip, self.settings).best(segment, utterance, slot)
+        done = await asyncio.to_thread(_keep, wav, take, note, key)
+        self._introduce(take.speech.voice)
         return done
 
-    def _key(self, utterance: Utterance, slot: float) -> str:
-        asked = [utterance.text, utterance.language, utterance.gender, round(slot, 3), self.settings.model_dump_json()]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    def _key(self, segment: Segment, utterance: Utterance, slot: float) -> str:
+        words = [utterance.text, [asdict(other) for other in segment.alternatives], segment.flags, segment.edited]
+        asked = [utterance.language, utterance.gender, round(segment.duration, 3), round(slot, 3)]
+        return hashlib.sha256(json.dumps([words, asked, self.settings.model_dump_json()]).encode()).hexdigest()
 
-    async def _fitting(self, utterance: Utterance, slot: float) -> Speech:
-        """The utterance at its own rate, or faster (up to max_rate) when that is longer than `slot` seconds."""
-        speech = await self._clip(utterance)
-        rate = min(self.settings.max_rate, speech.duration / slot)
-        if rate <= 1.02:
-            return speech
-        try:
-            faster = await self._clip(replace(utterance, rate=rate))
-        except StageFailed:
-            return speech
-        return min(faster, speech, key=lambda clip: clip.duration)
+    def _condensed(self, segment: Segment, text: str) -> Segment:
+        """With `text`, one of the alternatives, as its translation, and the translation among the alternatives."""
+        [chosen] = [other for other in segment.alternatives if other.text == text]
+        others = tuple(other for other in segment.alternatives if other != chosen)
+        long = segment.translation or ""
+        left = Alternative(long, round(speech_seconds(long, self.language), 2), segment.score, segment.flags)
+        message = f"Segment {segment.id} at {segment.start:.1f} s is said in fewer words: its translation took too long"
+        self.report.log(STAGE, message, chunk_id=str(segment.id), left_out=long)
+        return replace(
+            segment,
+            translation=text,
+            score=chosen.score,
+            flags=chosen.flags,
+            alternatives=(left, *others),
+            condensed=True,
+        )
 
     async def _clip(self, utterance: Utterance) -> Speech:
         return await asyncio.to_thread(_polish, await self.say(utterance), utterance, self.settings)
@@ -164,11 +178,18 @@ def _polish(speech: Speech, utterance: Utterance, settings: SpeakSettings) -> Sp
     return replace(speech, audio=level)
 
 
-def _keep(wav: Path, speech: Speech, note: Path, key: str) -> _Note:
+def _keep(wav: Path, take: Take, note: Path, key: str) -> _Note:
     """Writes the clip and its note, and gives the note."""
+    speech = take.speech
     with disk_space():
         audio.write(wav, speech.audio, speech.sample_rate)
-        done: _Note = {"key": key, "voice": speech.voice, "spoken": speech.duration, "sha256": digest(wav)}
+        done: _Note = {
+            "key": key,
+            "text": take.text,
+            "voice": speech.voice,
+            "spoken": speech.duration,
+            "sha256": digest(wav),
+        }
         note.write_text(json.dumps(done), "utf-8")
         return done
 

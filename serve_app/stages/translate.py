@@ -173,7 +173,7 @@ class _Desk:
         ranked = sorted(drafts, key=lambda draft: len(draft.flags))
         others = {draft.text: draft for draft in reversed(ranked) if draft.text not in ("", chosen.text)}
         return tuple(
-            Alternative(draft.text, round(speech_seconds(draft.text, self.target), 2), draft.score)
+            Alternative(draft.text, round(speech_seconds(draft.text, self.target), 2), draft.score, draft.flags)
             for draft in [*reversed(others.values())][: self.settings.alternatives]
         )
 

@@ -1,12 +1,13 @@
 import asyncio
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from configs.pipeline import SpeakSettings
 from models.errors import StageFailed
-from models.segment import Segment, Speech, Utterance
+from models.segment import Alternative, Segment, Speech, Utterance
 from serve_app.jobs.report import Report
 from serve_app.media import audio
 from serve_app.stages.speak import slots, speak
@@ -58,7 +59,7 @@ async def run(segments, engine, folder, report=None, **settings):
 
 async def test_a_clip_is_trimmed_and_at_its_loudness(tmp_path):
     engine = Engine()
-    (done,) = await run([segment(3, 1, 4, "Dos perros corren por el campo.")], engine, tmp_path)
+    (done,) = await run([segment(3, 1, 3.1, "Dos perros corren por el campo.")], engine, tmp_path)
     sound, rate = audio.read(done.speech)
     assert done.speech == str(tmp_path / "3.wav") and done.voice == "piper:anna"
     assert done.spoken == pytest.approx(len(sound) / rate, abs=1e-3)
@@ -83,10 +84,51 @@ async def test_a_clip_too_long_for_its_slot_is_asked_for_again_faster(tmp_path):
     assert done.spoken == pytest.approx(2.6, abs=0.1)
 
 
+async def test_a_clip_much_shorter_than_its_original_is_asked_for_again_slower(tmp_path):
+    engine = Engine()
+    (done,) = await run([segment(1, 0, 3.3, "x" * 45)], engine, tmp_path)
+    assert [utterance.rate for utterance in engine.asked] == [1.0, pytest.approx(3 / 3.3, rel=0.02)]
+    assert done.spoken == pytest.approx(3.3, abs=0.1)
+
+
+async def test_the_last_slot_reaches_to_the_end_that_is_given():
+    assert slots([segment(1, 0, 2, ""), segment(2, 3, 4, "")], until=7.5) == [3, 4.5]
+
+
+LONG, SHORT = "x" * 60, "y" * 30
+
+
+def wordy(edited=()):
+    others = (Alternative("short but wrong", 1.0, -0.1, ("numbers",)), Alternative(SHORT, 2.0, -0.5))
+    return replace(segment(7, 0, 2.2, LONG), score=-0.2, alternatives=others, edited=edited)
+
+
+async def test_where_no_rate_is_enough_a_shorter_translation_that_passes_is_said_and_kept(tmp_path):
+    engine, report = Engine(), Report("job")
+    (done,) = await run([wordy()], engine, tmp_path, report)
+    assert (done.translation, done.score, done.condensed) == (SHORT, -0.5, True)
+    assert [other.text for other in done.alternatives] == [LONG, "short but wrong"]
+    assert done.alternatives[0].score == -0.2
+    assert done.spoken == pytest.approx(2.0, abs=0.25) and {u.text for u in engine.asked} == {LONG, SHORT}
+    (line,) = [line for line in report.lines() if line.chunk_id == "7"]
+    assert "fewer words" in line.message and line.extra == {"left_out": LONG}
+    asked = len(engine.asked)
+    assert await run([wordy()], engine, tmp_path, report) == [done] and len(engine.asked) == asked
+    assert audio.read(done.speech)[0].size / RATE == pytest.approx(done.spoken, abs=0.01)
+
+
+async def test_words_that_the_owner_wrote_are_said_as_they_are(tmp_path):
+    engine = Engine()
+    (done,) = await run([wordy(edited=("translation",))], engine, tmp_path)
+    assert (done.translation, done.condensed) == (LONG, False) and {u.text for u in engine.asked} == {LONG}
+
+
 async def test_the_rate_that_is_asked_for_has_an_end(tmp_path):
     engine = Engine()
     await run([segment(1, 0, 1, "x" * 45)], engine, tmp_path, max_rate=1.2)
     assert [u.rate for u in engine.asked] == [1.0, 1.2]
+    await run([segment(2, 0, 9, "x" * 45)], engine, tmp_path, min_rate=0.9)
+    assert [u.rate for u in engine.asked[2:]] == [1.0, 0.9]
 
 
 async def test_when_the_faster_clip_fails_the_first_one_stays(tmp_path):
@@ -154,19 +196,19 @@ async def test_nothing_to_say_is_no_failure(tmp_path, text):
 async def test_what_was_spoken_is_not_spoken_again(tmp_path):
     engine = Engine()
     segments = [segment(1, 0, 3, "Uno dos tres."), segment(2, 3, 6, "Cuatro cinco.")]
-    first = await run(segments, engine, tmp_path)
-    again = await run(segments, engine, tmp_path)
+    first = await run(segments, engine, tmp_path, asks=1)
+    again = await run(segments, engine, tmp_path, asks=1)
     assert again == first and len(engine.asked) == 2
-    await run([segment(1, 0, 3, "Otra cosa distinta.")], engine, tmp_path)
+    await run([segment(1, 0, 3, "Otra cosa distinta.")], engine, tmp_path, asks=1)
     assert engine.asked[-1].text == "Otra cosa distinta."
 
 
 @pytest.mark.parametrize("note", ["{", "[]", json.dumps({"key": "other"})])
 async def test_a_damaged_note_costs_one_more_call(tmp_path, note):
     engine = Engine()
-    await run([segment(1, 0, 3, "Uno dos tres.")], engine, tmp_path)
+    await run([segment(1, 0, 3, "Uno dos tres.")], engine, tmp_path, asks=1)
     (tmp_path / "1.json").write_text(note)
-    (done,) = await run([segment(1, 0, 3, "Uno dos tres.")], engine, tmp_path)
+    (done,) = await run([segment(1, 0, 3, "Uno dos tres.")], engine, tmp_path, asks=1)
     assert len(engine.asked) == 2 and done.speech
 
 
@@ -179,10 +221,10 @@ def flip(wav):
 @pytest.mark.parametrize("damage", [lambda wav: wav.write_bytes(b"broken" * 100), flip, lambda wav: wav.unlink()])
 async def test_a_damaged_clip_is_spoken_again(tmp_path, damage):
     engine, segments = Engine(), [segment(1, 0, 3, "Uno dos tres."), segment(2, 3, 6, "Cuatro cinco.")]
-    first = await run(segments, engine, tmp_path)
+    first = await run(segments, engine, tmp_path, asks=1)
     whole = (tmp_path / "1.wav").read_bytes()
     damage(tmp_path / "1.wav")
-    assert await run(segments, engine, tmp_path) == first
+    assert await run(segments, engine, tmp_path, asks=1) == first
     assert (tmp_path / "1.wav").read_bytes() == whole
     assert [utterance.text for utterance in engine.asked[2:]] == ["Uno dos tres."]
 
