@@ -23,6 +23,7 @@ from serve_app.screen import Screen
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+Diarizer = Callable[[list[Clip]], list[list[Voice]]]
 
 
 def in_thread(verb: Callable[[list[Item]], list[Answer]], at_once: int = 1) -> Callable[[Item], Awaitable[Answer]]:
@@ -63,11 +64,16 @@ def models(settings: EngineSettings) -> Models:
     )
 
 
-def diarizing(settings: SpeakerSettings) -> Callable[[Clip], Awaitable[list[Voice]]] | None:
-    """Tells voices apart, or None where nothing is configured for it. Raises ArtifactMissing for half a setting."""
+def diarizing(
+    settings: SpeakerSettings, heard: Callable[[Diarizer], Diarizer] = lambda verb: verb
+) -> Callable[[Clip], Awaitable[list[Voice]]] | None:
+    """Tells voices apart, or None where nothing is configured for it. Raises ArtifactMissing for half a setting.
+
+    `heard` is put around the engine's verb.
+    """
     if settings.engine == "sherpa-onnx" and not (settings.segmentation or settings.embedding):
         return None
-    return in_thread(load("speaker", settings.engine, settings).diarize)
+    return in_thread(heard(load("speaker", settings.engine, settings).diarize))
 
 
 async def dub_file(request: Request, settings: AppSettings, out: Path, console: Console) -> dict[str, Any]:

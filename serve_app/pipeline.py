@@ -205,7 +205,8 @@ class Line:
             heard = await asyncio.to_thread(self.heard, made_from)
             if heard is None:
                 heard = await self.hear(wav, cues)
-                await asyncio.to_thread(self.workspace.save, "listen", made_from, listen.to_json(heard))
+                if not heard.cast.makeshift:  # else the next attempt asks who speaks once more
+                    await asyncio.to_thread(self.workspace.save, "listen", made_from, listen.to_json(heard))
             for target in self.request.targets:
                 found = listen.dubbable(heard.spoken, target, self.models.pairs, self.report)
                 self.dubbable[target] = found

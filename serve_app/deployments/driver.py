@@ -36,10 +36,10 @@ class Driver:
         golden.speak(tts)
         audio.loudness(golden.clip().audio, RECOGNITION_RATE)  # the first measurement takes seconds to import
         stall_s = settings.pipeline.engine_stall_s / 2
-        self._pulses = [Pulse("transcription", stall_s), Pulse("tts", stall_s)]
+        self._pulses = [Pulse("transcription", stall_s), Pulse("tts", stall_s), Pulse("transcription", stall_s)]
         self._detect = in_thread(beating(vad.detect, self._pulses[0]))
         self._speak = in_thread(beating(tts.speak, self._pulses[1]), at_once=engines.tts.at_once)
-        self._diarize = diarizing(engines.speaker)
+        self._diarize = diarizing(engines.speaker, lambda verb: beating(verb, self._pulses[2]))
         roots = Roots.from_environment()
         store = Store(roots.database_url.get_secret_value(), settings.jobs)
         store.create()

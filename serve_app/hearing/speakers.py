@@ -54,13 +54,15 @@ class Turn:
 class Cast:
     """Who speaks when; `turns` is empty when nobody was told apart. `genders` has the speakers whose gender is known.
 
-    `mixed` says that the one speaker is really several, of both genders; `usual` is the gender heard most.
+    `mixed` says that the one speaker is really several, of both genders; `usual` is the gender heard most. `makeshift`
+    is the cast of an engine that failed: not what another try may find.
     """
 
     turns: tuple[Turn, ...] = ()
     genders: dict[str, str] | None = None
     mixed: bool = False
     usual: str | None = None
+    makeshift: bool = False
 
     def speaker_at(self, start: float, end: float) -> str:
         """Who speaks most of this time, else whoever is nearest."""
@@ -86,15 +88,17 @@ async def cast(
 ) -> Cast:
     """Who speaks in the whole recording. An engine that fails costs the names and not the job: there is one speaker."""
     turns: tuple[Turn, ...] = ()
+    failed = False
     if diarize:
         try:
             turns = await _turns(wav, diarize, settings)
         except Exception as error:
+            failed = True
             reason = str(error) if isinstance(error, DubError) else "the engine is out of order"
             report.log(STAGE, f"speakers were not told apart, using one voice: {reason}", "warning")
     known = await asyncio.to_thread(introduced, wav, turns, speech)
     _tell(known, report)
-    return known
+    return replace(known, makeshift=failed)
 
 
 def introduced(wav: Path, turns: tuple[Turn, ...], speech: Sequence[Span]) -> Cast:

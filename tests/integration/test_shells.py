@@ -1,21 +1,26 @@
 """The thin shells with fake handles: a bad item fails alone, errors come as themselves, the dead are asked again."""
 
 import asyncio
+import threading
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 
-from configs.engines import AsrSettings
-from models.errors import ArtifactMissing, NoSpeech, StageFailed, UnsupportedLanguage
+from configs.app import AppSettings
+from configs.engines import AsrSettings, SpeakerSettings
+from models.errors import ArtifactMissing, NoSpeech, StageFailed, Stalled, UnsupportedLanguage
 from models.meter import Meter
-from models.segment import Clip, Transcript, Word
+from models.segment import Clip, Transcript, Voice, Word
 from serve_app.deployments import batch
 from serve_app.deployments.batch import Billed, calling
+from serve_app.deployments.driver import Driver
 from serve_app.deployments.recognizer import Recognizer
 from serve_app.spending import Attempt
+from tests.integration.conftest import ECHO
 
 
 class Handle:
@@ -61,6 +66,41 @@ def test_a_replica_whose_engine_answers_nothing_does_not_start(monkeypatch: pyte
     monkeypatch.setattr("serve_app.deployments.recognizer.load", lambda *_: Mute())
     with pytest.raises(ArtifactMissing, match="golden"):
         Recognizer.func_or_class(AsrSettings())
+
+
+class Mute:
+    """Tells nobody apart before it is told to."""
+
+    asked, told = threading.Event(), threading.Event()
+
+    def __init__(self, _: SpeakerSettings) -> None:
+        pass
+
+    def diarize(self, clips: list[Clip]) -> list[list[Voice]]:
+        self.asked.set()
+        self.told.wait(20)
+        return [[] for _ in clips]
+
+
+async def test_a_driver_whose_diarizer_is_stuck_is_ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("UPLOADS_DIR", "ARTIFACTS_DIR", "TEMP_WORK_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    engines = {**ECHO["engines"], "speaker": {"engine": "tests.integration.test_shells:Mute"}}
+    settings = AppSettings.model_validate({"engines": engines, "pipeline": {"engine_stall_s": 0.1}})
+    driver = Driver.func_or_class(None, None, settings)
+    Mute.asked.clear()
+    Mute.told.clear()
+    driver.check_health()
+    waiting = asyncio.create_task(driver._diarize(Clip(np.zeros(16_000, np.float32))))
+    async with asyncio.timeout(20):
+        while not Mute.asked.is_set():
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)  # longer than half of `engine_stall_s`
+    with pytest.raises(Stalled):
+        driver.check_health()
+    Mute.told.set()
+    assert await waiting == []
+    driver.check_health()
 
 
 GOLDEN = " Good morning, and welcome to the museum."

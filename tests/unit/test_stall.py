@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 import pickle
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from configs.app import AppSettings
 from models.errors import StageFailed, Stalled
+from models.segment import Clip, Span, Voice
 from serve_app.local import in_thread
 from serve_app.stall import STAGES, Pulse, Watched, beating
 from tests.unit.test_pipeline import ECHO, Bench
@@ -42,6 +44,24 @@ async def test_without_an_answer_about_voices_there_is_one_speaker(tmp_path: Pat
     bench = Bench(tmp_path, short_talk)
     await bench.run(SETTINGS, dataclasses.replace(bench.models, diarize=never))
     assert any("no answer for 0.5 s" in line.message for line in bench.report.lines())
+
+
+async def test_speakers_that_were_not_told_apart_are_asked_for_again(tmp_path: Path, short_talk: Path) -> None:
+    """What was heard besides is there: only the voices are listened to once more."""
+    bench = Bench(tmp_path, short_talk)
+    await bench.run(SETTINGS, dataclasses.replace(bench.models, diarize=never))
+    assert not (tmp_path / "work" / "job" / "listen.json").exists()
+    asked = []
+
+    async def diarize(clip: Clip) -> list[Voice]:
+        asked.append(clip.start)
+        return [Voice((Span(clip.start, clip.end),), (1.0, 0.0))]
+
+    engines = dataclasses.replace(bench.models, diarize=diarize, detect=never, recognize=never)
+    for _ in range(2):
+        await bench.run(SETTINGS, engines)
+    assert asked == [0.0]
+    assert json.loads((tmp_path / "work" / "job" / "listen.json").read_text())["data"]["cast"]["turns"]
 
 
 async def test_waiting_in_a_queue_is_no_stall() -> None:
