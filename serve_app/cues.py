@@ -1,33 +1,26 @@
 """Laying out cues: texts with times go in, cues that can be read come out. Pure arithmetic, the rules of the trade.
 
 A cue has at most two lines, lasts one to seven seconds and leaves a gap of two frames. A long text is cut into cues of
-about equal length, preferably after punctuation. Where a cue is too short to be read it grows into the pause behind it,
-then borrows from its neighbours of the same item, then appears up to half a second early. Items that overlap by much,
-or leave each other no room, are shown together. What still cannot be met is said; text is never dropped, and no word
-is ever cut, so a web address longer than a line stays one long line.
+about equal length, and a cue into lines, preferably at the end of a phrase (`phrases`). Where a cue is too short to be
+read it grows into the pause behind it, then borrows from its neighbours of the same item, then appears up to half a
+second early. Items that overlap by much, or leave each other no room, are shown together. What still cannot be met is
+said; text is never dropped, and no word is ever cut, so a web address longer than a line stays one long line.
 
 Times are whole milliseconds in here, because that is what the files hold; so rounding cannot make cues touch. It does
 not know where the picture cuts, which good subtitlers respect.
 """
 
-import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil, floor
 
 from configs.pipeline import SubtitleSettings
+from serve_app.phrases import balanced, parts, wrap
 
-UNSPACED = ("zh", "ja")
 LEAD_MS = 500  # how early a cue may appear when it could not be read otherwise
 OVERLAP_MS = 500  # items that overlap by more are shown together
-
-_TOKENS = re.compile(r"[^\W\u2e80-\u9fff\uf900-\ufaff\uff66-\uff9f]+(?:['’.,:/@&?=#%+~-]+[\w'’]+)*|\S")
-_CLOSING = "、。，．！？：；）」』】》〉”’…!?.,:;)]}%"
-_OPENING = "（「『【《〈“‘([{"
-_SENTENCE_ENDS = ".!?։。！？…"
-_CLAUSE_ENDS = ",;:，、；：՝—"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +112,9 @@ class Layout:
     def _slots(self, item: Item) -> list[_Slot]:
         """One slot a chunk; the last text of the item, the translation if there are two, tells the time."""
         count, timing = self._chunks(item), item.texts[-1]
-        shown = [[self._wrap(part, text) for part in parts(text.tokens, count)] for text in item.texts]
+        shown = [[self._lines(part, text) for part in parts(text.tokens, count, text.language)] for text in item.texts]
         slots, at = [], 0
-        for number, part in enumerate(parts(timing.tokens, count)):
+        for number, part in enumerate(parts(timing.tokens, count, timing.language)):
             size = sum(map(len, part))
             start, end = _when(timing, at, early=True), _when(timing, at + size, early=False)
             lines = tuple(line for chunks in shown for line in chunks[number])
@@ -139,20 +132,13 @@ class Layout:
 
     def _fits(self, item: Item, count: int) -> bool:
         return all(
-            len(self._wrap(part, text)) <= self.settings.max_lines
+            len(wrap(part, self._width(text.language), text.language)) <= self.settings.max_lines
             for text in item.texts
-            for part in parts(text.tokens, count)
+            for part in parts(text.tokens, count, text.language)
         )
 
-    def _wrap(self, tokens: Sequence[str], text: Text) -> list[str]:
-        """As few lines as possible, and those of about equal length."""
-        widest = self._width(text.language)
-        lines = wrap(tokens, widest, text.language)
-        if len(lines) < 2:
-            return lines
-        low = ceil(sum(map(len, lines)) / len(lines))
-        widths = range(low, widest)
-        return next((even for w in widths if len(even := wrap(tokens, w, text.language)) == len(lines)), lines)
+    def _lines(self, tokens: Sequence[str], text: Text) -> list[str]:
+        return balanced(tokens, self._width(text.language), text.language)
 
     def _width(self, language: str) -> int:
         return self.settings.line_chars.get(language, self.settings.line_chars.get("default", 42))
@@ -197,42 +183,6 @@ class Layout:
             slot.end = max(slot.end, min(slot.start + slot.need, after.start - self.gap))
 
 
-def wrap(tokens: Sequence[str], width: int, language: str) -> list[str]:
-    """Lines of at most `width` characters; only a single token that is wider makes a wider line."""
-    lines: list[list[str]] = []
-    for token in tokens:
-        if lines and len(joined([*lines[-1], token], language)) <= width:
-            lines[-1].append(token)
-        else:
-            lines.append([token])
-    return [joined(line, language) for line in lines]
-
-
-def parts(tokens: Sequence[str], count: int) -> list[Sequence[str]]:
-    """`count` runs of tokens of about equal size, cut after punctuation where that is near."""
-    ends = [0]
-    for token in tokens:
-        ends.append(ends[-1] + len(token))
-    size = ends[-1] / count
-    cuts = [0]
-    for number in range(1, count):
-        last = len(tokens) - (count - number)
-        choices = range(cuts[-1] + 1, last + 1)
-        cost = _cost(tokens, ends, number * size, size)
-        cuts.append(min(choices, key=cost, default=min(cuts[-1] + 1, len(tokens))))
-    cuts.append(len(tokens))
-    return [tokens[a:b] for a, b in pairwise(cuts)]
-
-
-def _cost(tokens: Sequence[str], ends: Sequence[int], target: float, size: float) -> Callable[[int], float]:
-    def cost(cut: int) -> float:
-        mark = tokens[cut - 1][-1]
-        bonus = 0.35 if mark in _SENTENCE_ENDS else 0.2 if mark in _CLAUSE_ENDS else 0.0
-        return abs(ends[cut] - target) - bonus * size
-
-    return cost
-
-
 def _when(text: Text, at: int, early: bool) -> int:
     """The time (ms) at which the character `at` is heard; `early`: as the first of a cue, not as the end of one."""
     if early:
@@ -256,37 +206,3 @@ def _together(one: Item, two: Item) -> Item:
         later = tuple((first + size, end + size, start, stop) for first, end, start, stop in b.heard)
         texts.append(Text((*a.tokens, *b.tokens), (*a.heard, *later), a.language))
     return Item(one.start, max(one.end, two.end), tuple(texts))
-
-
-def tokenize(text: str, language: str) -> tuple[str, ...]:
-    """What may not be cut: words; in Chinese and Japanese single characters, with the punctuation that clings to them.
-
-    Joining the tokens with `joined` gives the text back, save for the kind and number of its blanks.
-    """
-    if language not in UNSPACED:
-        return tuple(text.split())
-    tokens: list[str] = []
-    glue = False
-    for part in text.split():
-        for number, token in enumerate(_TOKENS.findall(part)):
-            if tokens and (glue or (number and token in _CLOSING)):
-                tokens[-1] += token
-            else:
-                tokens.append(token)
-            glue = token in _OPENING
-        glue = False
-    return tuple(tokens)
-
-
-def joined(tokens: Sequence[str], language: str) -> str:
-    """The tokens as text; between Latin words inside Chinese or Japanese a blank comes back."""
-    if language not in UNSPACED:
-        return " ".join(tokens)
-    text = ""
-    for token in tokens:
-        text += f" {token}" if text and _alphabetic(text[-1]) and _alphabetic(token[0]) else token
-    return text
-
-
-def _alphabetic(character: str) -> bool:
-    return character.isalnum() and character < "\u2e80"

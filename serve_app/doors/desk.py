@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from configs.app import AppSettings, Roots
 from configs.pipeline import PrepareSettings
@@ -33,6 +33,8 @@ from serve_app.jobs.watch import Watch
 from serve_app.jobs.webhooks import check_address
 from serve_app.jobs.workspace import artifacts, disk_space, safe_id
 from serve_app.paths import MAX_PATH, home, not_of_others, readable
+
+T = TypeVar("T")
 
 CHUNK = 1 << 20
 BOM = b"\xef\xbb\xbf"
@@ -77,7 +79,7 @@ class Desk:
 
     async def take(self, caller: Caller, request: Request) -> Job:
         """Accepts a job: new, attached to while it lives, or sent back to the queue after it failed."""
-        return await asyncio.to_thread(self._take, self.check(replace(request, tenant=caller.tenant)))
+        return await undivided(asyncio.to_thread(self._take, self.check(replace(request, tenant=caller.tenant))))
 
     def check(self, request: Request) -> Request:
         """The request in its usual form. Raises InvalidJob for what no job could do, or not in this service."""
@@ -155,7 +157,7 @@ class Desk:
         """Keeps an uploaded file under the job's id. Raises TooLarge or OutOfSpace."""
         suffix = Path(name).suffix[:8]
         target = self._shelf(caller) / f"{safe_id(job_id)}{suffix if suffix[1:].isalnum() else ''}"
-        await asyncio.to_thread(copy, upload, target, self.max_upload_bytes)
+        await undivided(asyncio.to_thread(copy, upload, target, self.max_upload_bytes))
         return target
 
     async def receive_transcript(self, caller: Caller, job_id: str, upload: BinaryIO) -> Path:
@@ -164,7 +166,7 @@ class Desk:
         await asyncio.to_thread(transcripts.parse, content)
         suffix = ".vtt" if content.lstrip(BOM).startswith(b"WEBVTT") else ".srt"
         target = self._shelf(caller) / f"{safe_id(job_id)}{suffix}"
-        await asyncio.to_thread(copy, BytesIO(content), target, transcripts.MAX_BYTES)
+        await undivided(asyncio.to_thread(copy, BytesIO(content), target, transcripts.MAX_BYTES))
         return target
 
     def _shelf(self, caller: Caller) -> Path:
@@ -176,7 +178,9 @@ class Desk:
         return folder
 
     def withdraw(self, caller: Caller, job_id: str) -> None:
-        """Takes back what was received for a job that was not accepted."""
+        """Takes back what was received for a job, unless it was accepted."""
+        if self._store.owners([job_id]):
+            return
         shelf = home(caller.tenant, self._roots)
         for path in (shelf / safe_id(job_id), *shelf.glob(f"{job_id}.*")):
             path.unlink(missing_ok=True)
@@ -247,7 +251,7 @@ def offered(root: Path, job: Job) -> dict[str, Path]:
     """The files of a job by the names under which callers ask for them, such as translated.mp4 or report.fr.json."""
     found = [artifacts(root, job.id, further) for further in ("", *job.request.also)]
     paths = [path for files in found for path in asdict(files).values()]
-    paths += [path.with_suffix(".vtt") for path in paths if path.suffix == ".srt"]
+    paths += [path.with_suffix(form) for path in paths if path.suffix == ".srt" for form in (".vtt", ".ass")]
     return {path.name.removeprefix(f"{job.id}_"): path for path in paths}
 
 
@@ -266,6 +270,18 @@ def accepted(job: Job) -> Insight:
 
 def too_large(limit: int) -> TooLarge:
     return TooLarge(f"the video is larger than the {limit / 1024**2:g} MiB that may be uploaded; send a smaller one")
+
+
+async def undivided(work: Awaitable[T]) -> T:
+    """Waits for the end of `work` even when cancelled: threads go on anyhow, and leave things behind."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # nobody else will ask for it
+        raise
 
 
 def copy(upload: BinaryIO, target: Path, limit: int) -> None:

@@ -26,7 +26,6 @@ from configs.pipeline import PipelineSettings, RecognizeSettings
 from models.errors import NoSpeech, StageFailed, UnreadableMedia
 from models.segment import RECOGNITION_RATE, Clip, Segment, Sentence, Span, Transcript
 from models.translation.pairs import Pair, route
-from serve_app.cues import UNSPACED
 from serve_app.doors.desk import TooLarge, copy
 from serve_app.hearing.languages import Hear, Spoken, hear, identify
 from serve_app.hearing.speech import duration, listen, read
@@ -34,6 +33,7 @@ from serve_app.hearing.windows import clips, windows
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import disk_space
 from serve_app.media import ffmpeg
+from serve_app.phrases import UNSPACED
 from serve_app.stages import room
 from serve_app.stages.recognize import STAGE, recognize
 from serve_app.stages.translate import Once, translate

@@ -98,10 +98,11 @@ def artifact_of(path: PurePath) -> tuple[str, bool]:
 
 @cache
 def _suffixes() -> list[str]:
-    """How the names of artifacts end, longest first; subtitles are there as SRT and as WebVTT."""
+    """How the names of artifacts end, longest first; subtitles are there as SRT, WebVTT and ASS."""
     files = [artifacts(Path(), "-", further) for further in ("", *LANGUAGES)]
     names = {getattr(one, field.name).name[1:] for one in files for field in dataclasses.fields(one)}
-    return sorted({*names, *(name.replace(".srt", ".vtt") for name in names)}, key=len, reverse=True)
+    forms = {name.replace(".srt", form) for name in names for form in (".srt", ".vtt", ".ass")}
+    return sorted(forms, key=len, reverse=True)
 
 
 def is_workspace(names: Iterable[str]) -> bool:

@@ -7,6 +7,8 @@ File names inside filters need three layers of quoting, which ffmpeg-python does
 command runs in the job's folder, where the subtitles and the fonts have plain names (`lay_out`).
 """
 
+import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -16,14 +18,14 @@ from typing import Any
 import ffmpeg as graph
 
 from configs.pipeline import MuxSettings, Subtitles
-from serve_app.media import ffmpeg
+from serve_app.media import ffmpeg, glyphs
 from serve_app.media.probe import Source
 
-CAPTIONS, FONTS = "captions.srt", "fonts"  # in the job's folder
-FONT = "DejaVu Sans"
+CAPTIONS, FONTS = "captions", "fonts"  # in the job's folder
 COPYABLE = ("h264", "hevc", "av1", "vp9")
 PLAIN_PIXELS = ("yuv420p", "yuvj420p")  # the only H.264 that every browser plays
 
+_FAMILY = re.compile(r"(?:^Style: [^,]*,|\\fn)([^,\\}\n]+)", re.MULTILINE)
 _MP4_LANGUAGES = {
     "en": "eng", "hy": "hye", "ru": "rus", "es": "spa", "fr": "fra", "de": "deu", "it": "ita", "pt": "por",
     "zh": "zho", "ja": "jpn",
@@ -57,15 +59,24 @@ def burns(plan: Plan) -> bool:
     return plan.captions is not None and plan.mode == "burn"
 
 
-def lay_out(work: Path, subtitles: Path | None) -> Path | None:
-    """Puts a copy of the subtitles and a link to the fonts into `work`; None for subtitles without a single cue."""
-    if subtitles is None or "-->" not in (text := subtitles.read_text(encoding="utf-8")):
+def lay_out(work: Path, subtitles: Path | None, fonts: Path | None) -> Path | None:
+    """Puts a copy of the subtitles and links to the fonts of an ASS file into `work`; None without a single cue.
+
+    Only the fonts that it names: libass reads all that it is given. `fonts` is a folder with more of them.
+    """
+    if subtitles is None:
+        return None
+    text = subtitles.read_text(encoding="utf-8")
+    if "-->" not in text and "\nDialogue:" not in text:
         return None  # ffmpeg refuses an empty file
-    fonts = work / FONTS
-    fonts.unlink(missing_ok=True)
-    fonts.symlink_to(Path(__file__).parent.resolve() / "fonts")
-    (work / CAPTIONS).write_text(text, encoding="utf-8")
-    return work / CAPTIONS
+    folder = work / FONTS
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for number, font in enumerate(glyphs.files(_FAMILY.findall(text), fonts)):
+        (folder / f"{number}{font.suffix}").symlink_to(font.resolve())
+    captions = work / f"{CAPTIONS}{subtitles.suffix}"
+    captions.write_text(text, encoding="utf-8")
+    return captions
 
 
 def command(plan: Plan, out: Path) -> list[str]:
@@ -95,15 +106,9 @@ def _pictures(film: Any, plan: Plan) -> Any:
         stream = stream.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
     if source.duration > source.picture + 2 / source.frame_rate:
         stream = stream.filter("tpad", stop_mode="clone", stop_duration=f"{source.duration - source.picture:.3f}")
-    if burns(plan):
-        look = f"FontName={FONT},FontSize={font_size(source):.1f},Outline=1,Shadow=0,MarginV=14"
-        stream = stream.filter("subtitles", CAPTIONS, fontsdir=FONTS, force_style=look)
+    if plan.captions is not None and burns(plan):
+        stream = stream.filter("ass", plan.captions.name, fontsdir=FONTS)
     return stream
-
-
-def font_size(source: Source) -> float:
-    """In 288ths of the picture's height: large enough to read, small enough for 42 characters in an upright picture."""
-    return max(4.0, min(16.0, 12.3 * source.width / max(1, source.height)))
 
 
 def _copying(source: Source) -> dict[str, Any]:

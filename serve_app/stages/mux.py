@@ -71,14 +71,16 @@ async def mux(
     language: str = "",
     cut: bool = False,
 ) -> Mixed:
-    """Writes `out` from the original of `source`, the dubs of `segments` and the cues of the SRT file `subtitles`.
+    """Writes `out` from the original of `source`, the dubs of `segments` and the cues in `subtitles`.
+
+    That is an SRT file for a track of its own, and an ASS file to be drawn into the pictures.
 
     Without segments the original sound stays as it is. With `cut` the film goes on after `source.duration`, and the
     output does not. `work` is a folder for the mix; `language` tags the tracks.
     Raises StageFailed when the output is not what was asked for, OutOfSpace when the disk is full.
     """
     await asyncio.to_thread(work.mkdir, parents=True, exist_ok=True)
-    captions = await asyncio.to_thread(lay_out, work, subtitles) if mode != "none" else None
+    captions = await asyncio.to_thread(lay_out, work, subtitles, settings.fonts) if mode != "none" else None
     mix = work / "mix.flac"
     try:
         loudness = await _mix(source, segments, mix, settings, stall_s, report)
@@ -212,7 +214,8 @@ class _MissingGlyphs:
         if self._codes:
             characters = "".join(chr(int(code, 16)) for code in sorted(self._codes)[:20])
             message = (
-                f"No font of this server has these characters of the subtitles: {characters}; install Noto Sans CJK"
+                f"No font of this server has these characters of the subtitles: {characters}; install one that does, "
+                "such as Noto Sans (for Chinese and Japanese: pip install 'dubserve[cjk]')"
             )
             report.log(STAGE, message, "warning", glyphs=len(self._codes))
             log.warning("%d characters of burnt subtitles are in no font of this machine", len(self._codes))

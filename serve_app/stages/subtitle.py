@@ -1,7 +1,8 @@
 """Room 7, subtitle_generation: segments become the original, the translated and the bilingual track.
 
 The original follows its words as they were heard; the translation follows the placed speech, by the share of its
-characters. How cues are cut and timed is in `serve_app.cues`; here is what is shown when, and the files.
+characters. How cues are cut and timed is in `serve_app.cues`; here is what is shown when, and the files. What they look
+like in ASS is in `media.ass`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,8 +12,10 @@ from pathlib import Path
 
 from configs.pipeline import SubtitleSettings
 from models.segment import Segment
-from serve_app.cues import Cue, Item, Layout, Text, tokenize
+from serve_app.cues import Cue, Item, Layout, Text
+from serve_app.media.ass import Look, ass
 from serve_app.media.ffmpeg import whole
+from serve_app.phrases import tokenize
 
 FRAME_RATE = 25.0  # assumed for the gap between cues when there is no video
 
@@ -52,10 +55,11 @@ def subtitle(
     return Subtitles(*tracks, unmet=tuple(unmet))
 
 
-def write(cues: Sequence[Cue], path: Path) -> None:
-    """Writes `cues` as SRT to `path` and as WebVTT beside it (same stem, .vtt), each file whole or not at all."""
+def write(cues: Sequence[Cue], path: Path, look: Look) -> None:
+    """Writes `cues` as SRT to `path`, as WebVTT and ASS beside it (.vtt, .ass), each file whole or not at all."""
     _write(path, srt(cues))
     _write(path.with_suffix(".vtt"), vtt(cues))
+    _write(path.with_suffix(".ass"), ass(cues, look))
 
 
 def srt(cues: Sequence[Cue]) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -10,14 +9,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from configs.pipeline import MuxSettings, PrepareSettings
+from configs.pipeline import MuxSettings, PrepareSettings, SubtitleStyle
 from models.errors import OutOfSpace, StageFailed, UnreadableMedia
 from models.segment import Segment
 from serve_app.cues import Cue
 from serve_app.jobs.report import Report
 from serve_app.media import ffmpeg, mp4
+from serve_app.media.ass import Look
 from serve_app.media.loudness import Loudness
-from serve_app.media.mp4 import choose_encoder, font_size
+from serve_app.media.mp4 import choose_encoder
 from serve_app.media.probe import Source, probe
 from serve_app.stages import mux as room
 from serve_app.stages.mux import Mixed, mux
@@ -47,11 +47,12 @@ async def combine(
     folder = path.parent / "it's a job: 50%,[影]"
     folder.mkdir(exist_ok=True)
     out, srt = path.parent / "out.mp4", folder / "a'b,c:d.srt"
-    write([Cue(0.2, 1.8, (text,))] if text else [], srt)
-    segments = [Segment(1, 0.5, 1.3, "a", place=0.5, dub=dub(folder, level=level))] if dubbed else []
     source = source or probe(path, PrepareSettings())
+    write([Cue(0.2, 1.8, (text,))] if text else [], srt, Look(SubtitleStyle(), source.width, source.height))
+    shown = srt.with_suffix(".ass") if mode == "burn" else srt
+    segments = [Segment(1, 0.5, 1.3, "a", place=0.5, dub=dub(folder, level=level))] if dubbed else []
     made = await mux(
-        source, segments, srt, mode, out, folder / "mux", settings, 20.0, report or Report("job"), language="ru"
+        source, segments, shown, mode, out, folder / "mux", settings, 20.0, report or Report("job"), language="ru"
     )
     assert [p.name for p in (folder / "mux").iterdir() if p.suffix == ".flac"] == []
     return made, out
@@ -145,19 +146,13 @@ async def test_a_character_without_a_font_is_told(tmp_path: Path) -> None:
     await combine(clip(tmp_path / "in.mp4"), "burn", text="\U00010a00\U00010a10", report=report)
     warnings = [line for line in report.lines() if line.level == "warning"]
     assert [line.extra["glyphs"] for line in warnings] == [2]
-    assert "install Noto Sans" in warnings[0].message
+    assert "such as Noto Sans" in warnings[0].message
 
 
 async def test_armenian_and_cyrillic_have_a_font(tmp_path: Path) -> None:
     report = Report("job")
     await combine(clip(tmp_path / "in.mp4"), "burn", text="Բարև Привет ¿qué? ß", report=report)
     assert [line for line in report.lines() if line.level == "warning"] == []
-
-
-def test_upright_pictures_get_smaller_letters(tmp_path: Path) -> None:
-    source = probe(clip(tmp_path / "in.mp4"), PrepareSettings())
-    sizes = [font_size(replace(source, width=w, height=h)) for w, h in ((1920, 1080), (1080, 1920), (100, 4000))]
-    assert all(a > b for a, b in pairwise(sizes))
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------------

@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.pipeline import SubtitleSettings
+from configs.pipeline import SubtitleSettings, SubtitleStyle
 from models.segment import Segment, Word
-from serve_app.cues import joined, tokenize
+from serve_app.media.ass import Look
+from serve_app.phrases import joined, tokenize
 from serve_app.stages.subtitle import Subtitles, subtitle, write
 
 RULES = SubtitleSettings()
 LATIN = st.text("abcdefghijklmnop", min_size=1, max_size=12)
+KANA = st.sampled_from("きょうはカメラをもって、山ー川東京へいきました。")
 HAN = st.sampled_from("你好世界我们今天去看电影吧这是一个很长的句子")
 
 
@@ -63,6 +65,33 @@ def test_chinese_is_cut_between_characters(text: str, length: float) -> None:
     made = tracks([Segment(1, 1.0, 1.0 + length, text)], source="zh", target="en")
     assert "".join(line for cue in made.original for line in cue.lines) == text
     assert all(len(line) <= 16 for cue in made.original for line in cue.lines)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(KANA, min_size=1, max_size=70).map("".join), st.floats(1, 20))
+def test_japanese_lines_are_short_and_begin_with_no_mark(text: str, length: float) -> None:
+    made = tracks([Segment(1, 1.0, 1.0 + length, text)], source="ja", target="en")
+    lines = [line for cue in made.original for line in cue.lines]
+    assert "".join(lines) == text
+    assert all(len(line) <= 13 for line in lines if not set(line[1:]) <= set("ー。、ょ"))
+    assert not any(line[0] in "ー。、ょ" for line in lines[1:])
+    assert all(after.start - cue.end >= 0.0799 for cue, after in pairwise(made.original))
+    assert all(cue.end - cue.start <= 7.0005 for cue in made.original)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("zh", "我们今天去看电影，然后在河边吃了一顿很好的晚饭。"),
+        ("ja", "今日は友だちと映画を見て、川のそばで夕食を食べました。"),
+    ],
+)
+def test_spoken_at_an_unhurried_pace_no_rule_is_broken(language: str, text: str) -> None:
+    made = tracks([Segment(1, 1.0, 7.0, text)], source=language, target="en")
+    assert made.unmet == ()
+    assert all(cue.end - cue.start >= 1.0 for cue in made.original)
+    assert all(sum(map(len, cue.lines)) / (cue.end - cue.start) <= 17 for cue in made.original)
+    assert all(len(cue.lines) <= 2 for cue in made.original)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +184,7 @@ def test_the_files_read_back(tmp_path) -> None:
     made = tracks(
         [Segment(1, 3661.5, 3663.0, "a < b --> c & d"), Segment(2, 3670.0, 3672.0, "Ուր ես")], duration=4000.0
     )
-    write(made.original, tmp_path / "x.srt")
+    write(made.original, tmp_path / "x.srt", Look(SubtitleStyle()))
     srt = (tmp_path / "x.srt").read_text(encoding="utf-8")
     blocks = srt.strip().split("\n\n")
     assert [block.split("\n")[0] for block in blocks] == ["1", "2"]
@@ -164,4 +193,4 @@ def test_the_files_read_back(tmp_path) -> None:
     assert len(re.findall("-->", srt)) == 2
     vtt = (tmp_path / "x.vtt").read_text(encoding="utf-8")
     assert vtt.startswith("WEBVTT\n\n01:01:01.500 --> 01:01:03.000\na &lt; b --&gt; c &amp; d\n\n")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.srt", "x.vtt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.ass", "x.srt", "x.vtt"]
