@@ -38,6 +38,7 @@ from serve_app.jobs.tenants import Tenants
 from serve_app.jobs.tokens import Tokens
 from serve_app.jobs.webhooks import Webhooks, signing_key
 from serve_app.local import in_thread
+from serve_app.media.probe import look
 from serve_app.proto import translation_pb2 as pb
 
 Message = TypeVar("Message")
@@ -62,7 +63,7 @@ class Ingress:
         recognize = calling(recognizer.recognize, "transcription")
         hears = calling(recognizer.languages, "transcription")
         self._access = Access(Tenants(self._store.database), settings.ingress.anonymous)
-        self._desk = Desk(self._store, settings, roots, recognize, hears)
+        self._desk = Desk(self._store, settings, roots, recognize, hears, look)
         self._transcriber = Transcriber(
             settings,
             roots.work,

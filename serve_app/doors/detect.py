@@ -2,32 +2,24 @@
 
 Intros, jingles and quotations speak for the first half minute only, so the votes come from all over. Each place is
 decoded on its own by a child process: the answer takes as long for a film as for a clip. A child looks into the file as
-well, at the price of half a second: this runs in the process that holds everybody's streams, which a file that crashes
-libav must not end, and a thread, unlike a child, cannot be stopped.
+well: this runs in the process that holds everybody's streams.
 """
 
 import asyncio
-import json
-import logging
-import os
-import signal
-import sys
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
 import numpy as np
 
-from configs.pipeline import PipelineSettings, PrepareSettings
-from models.errors import NoSpeech, StageFailed, UnreadableMedia, UnsupportedLanguage
+from configs.pipeline import PipelineSettings
+from models.errors import NoSpeech, UnsupportedLanguage
 from models.segment import RECOGNITION_RATE, Audio, Clip, Span, Transcript
 from serve_app.hearing.languages import Vote, clock, counted, vote
 from serve_app.media import ffmpeg
-from serve_app.media.probe import Source
-
-logger = logging.getLogger(__name__)
+from serve_app.media.probe import Source, look
 
 LISTEN_S = 10.0
 PLACES = 4
@@ -56,7 +48,7 @@ async def detect_language(
             f"the loaded speech model understands {', '.join(hears)} alone and cannot tell languages apart; "
             "load a multilingual one"
         )
-    source = await look(path, settings.prepare)
+    source = await look(path, settings.prepare, stage="transcription")
     spans = [Span(start, start + LISTEN_S) for start in places(source.duration)]
     votes = await asyncio.gather(*(ask(source, span, recognize, settings.stall_s) for span in spans))
     return verdict(votes)
@@ -65,40 +57,6 @@ async def detect_language(
 async def ask(source: Source, span: Span, recognize: Callable[[Clip], Awaitable[Transcript]], stall_s: float) -> Vote:
     audio = await listen(source, span.start, stall_s)
     return vote(span, await recognize(Clip(audio, span.start)) if len(audio) else Transcript((), ""))
-
-
-async def look(path: Path, settings: PrepareSettings) -> Source:
-    """`media.probe` of an absolute path in a child process, which is gone when this returns, is cancelled or fails.
-
-    Raises UnreadableMedia, also for a file that ends the child; StageFailed when the child cannot do its work.
-    """
-    pipe = asyncio.subprocess.PIPE
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "serve_app.media.probe", str(path), settings.model_dump_json()),
-        stdout=pipe,
-        stderr=pipe,
-        cwd=Path(__file__).parents[2],  # where `-m` finds this very code, installed or not
-        start_new_session=True,
-    )
-    try:
-        answer, complaint = await child.communicate()
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        await asyncio.shield(child.communicate())  # asyncio sees the end only of a child whose pipes are empty
-    return answered(child.returncode, answer, complaint)
-
-
-def answered(code: int | None, answer: bytes, complaint: bytes) -> Source:
-    if code is not None and code < 0:
-        raise UnreadableMedia("the file is damaged in a way that no reader survives; convert it and try again")
-    if code != 0:
-        logger.error("the child that reads headers ended with %s: %s", code, complaint.decode(errors="replace"))
-        raise StageFailed("transcription", "the file could not be looked into; the operator finds why in the log")
-    found = json.loads(answer)
-    if "unreadable" in found:
-        raise UnreadableMedia(found["unreadable"])
-    return Source(**found["source"])
 
 
 def places(duration: float) -> list[float]:

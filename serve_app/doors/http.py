@@ -185,6 +185,7 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
                 video = await desk.receive(caller, job_id, file.filename or "", file.file)
             else:
                 video = await desk.readable(caller, path or "")
+            await desk.inspect(video)
             told = await transcript_of(desk, caller, job_id, transcript, transcript_path)
             job = await desk.take(caller, replace(request, path=str(video), transcript=told))
         except Exception:  # whatever it was, nobody else will look for the upload

@@ -1,9 +1,10 @@
 """The one door to ffmpeg: hardened, cancellable, watched.
 
 Every run is a child process in a process group of its own, so that cancelling the task that waits for it ends all of
-it. There is no time limit, because a film of fifteen hours is as welcome as a clip of ten seconds; instead a run that
-shows no sign of life for `stall_s` is ended. Signs of life are the output time that ffmpeg reports and the bytes that
-it reads: only the latter move while a large mp4 is rearranged for fast start.
+it. A film of fifteen hours is as welcome as a clip of ten seconds, so the limit of time grows with the film and is a
+wide one; sooner, a run that shows no sign of life for `stall_s` is ended. Signs of life are the output time that ffmpeg
+reports and the bytes that it reads: only the latter move while a large mp4 is rearranged for fast start. Memory, CPU
+time and the size of files have limits that the kernel keeps (`limits`).
 
 Inputs go through `source`, which names a local file whatever characters it is called by, and allows no other protocol
 and no other demuxer: a playlist in disguise cannot make ffmpeg fetch a page or read another file. The decoders
@@ -32,6 +33,7 @@ import psutil
 from numpy.typing import NDArray
 
 from models.errors import DubError, OutOfSpace, StageFailed, Stalled
+from serve_app.media import limits
 from serve_app.spending import CHILDREN
 
 Samples = NDArray[np.float32]
@@ -44,10 +46,15 @@ T = TypeVar("T")
 _brood: ContextVar[list[int]] = ContextVar("brood", default=[])  # noqa: B039 - everybody else's, and nobody's to end
 """Where `short` notes its children for whoever may have to end them."""
 
+WALL_S = 6 * 3600.0
+SLOWEST = 60.0
+"""A run may take WALL_S and so many times as long as what it works on."""
+
 _TICK_S = 0.5
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
+_BEYOND = (-signal.SIGXFSZ, -signal.SIGXCPU)
 _MAY_PASS = ("Input/output error", "Cannot allocate memory", "Resource temporarily unavailable", "Too many open files")
 
 
@@ -95,8 +102,9 @@ def short(args: Sequence[str], *, timeout_s: float, feed: bytes = b"") -> bytes:
     command = [binary(), "-nostdin", "-hide_banner", "-v", "error", *args]
     pipe, brood = subprocess.PIPE, _brood.get()
     with subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, preexec_fn=_die_with_us
-    ) as process:
+        command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True,
+        preexec_fn=limits.in_child(limits.working(timeout_s), die_with_us),
+    ) as process:  # fmt: skip
         brood.append(process.pid)
         try:
             out, errors = process.communicate(feed, timeout_s)
@@ -135,21 +143,29 @@ async def run(
     stdin: AsyncGenerator[bytes, None] | None = None,
     cwd: Path | None = None,
     verbosity: str = "warning",
+    wall_s: float = WALL_S,
 ) -> None:
     """Run ffmpeg to its end. `on_progress` gets fractions 0–1 of `duration` (seconds), `on_log` each line of the log.
 
-    Raises StageFailed(stage, …), transient where another try may help; OutOfSpace; and whatever `stdin` raises.
+    It may take `wall_s` seconds, and SLOWEST times `duration` more. Raises StageFailed(stage, …), transient where
+    another try may help; OutOfSpace; and whatever `stdin` raises.
     """
     pulse = _Pulse(duration, on_progress)
     tail = _Tail(on_log)
     command = ["-v", verbosity, "-y", "-nostats", "-progress", "pipe:1", "-stats_period", "0.5", *args]
-    async with _process(command, feed=stdin is not None, cwd=cwd) as process:
+    wall_s += SLOWEST * (duration or 0)
+    async with _process(command, feed=stdin is not None, cwd=cwd, wall_s=wall_s) as process:
         readers = [asyncio.create_task(_lines(process.stdout, pulse.hear))]
         readers += [asyncio.create_task(_lines(process.stderr, tail.hear))]
         feeders = [asyncio.create_task(_feed(process, stdin))] if stdin is not None else []
         try:
-            await _outlive(process, readers + feeders, pulse, stage, stall_s)
+            async with asyncio.timeout(wall_s) as wall:
+                await _outlive(process, readers + feeders, pulse, stage, stall_s)
             await asyncio.gather(*readers)
+        except TimeoutError:
+            if not wall.expired():
+                raise
+            raise _too_much(stage) from None
         finally:
             await _cancel(readers + feeders)
     _judge(process.returncode, tail, stage)
@@ -223,21 +239,21 @@ class _Tail:
         return "\n".join(self._lines)
 
 
-def _die_with_us() -> None:
+def die_with_us() -> None:
     """Runs in the child: the kernel ends it when its parent is killed, which no handler of ours would see."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextlib.asynccontextmanager
 async def _process(
-    args: Sequence[str], feed: bool, cwd: Path | None = None
+    args: Sequence[str], feed: bool, cwd: Path | None = None, wall_s: float = WALL_S
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A child whose whole process group is gone when the block is left, however it is left."""
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         binary(), "-nostdin", "-hide_banner", *args,
         stdin=pipe if feed else null, stdout=pipe, stderr=pipe, cwd=cwd,
-        start_new_session=True, preexec_fn=_die_with_us,
+        start_new_session=True, preexec_fn=limits.in_child(limits.working(wall_s), die_with_us),
     )  # fmt: skip
     try:
         yield process
@@ -326,6 +342,10 @@ def _stalled(stage: str, stall_s: float) -> Stalled:
     return Stalled(stage, f"media processing made no progress for {stall_s:g} seconds; try again")
 
 
+def _too_much(stage: str) -> StageFailed:
+    return StageFailed(stage, "media processing needs more than this service allows for one video; split the video")
+
+
 def _judge(code: int | None, tail: _Tail, stage: str) -> None:
     """Raise what a finished run deserves; a process that was killed from outside (memory) may be tried again."""
     if code == 0:
@@ -334,6 +354,8 @@ def _judge(code: int | None, tail: _Tail, stage: str) -> None:
     error: DubError
     if tail.mentions(_NO_SPACE):
         error = OutOfSpace("the disk is full; free some space on the server and start the job again")
+    elif code in _BEYOND:
+        error = _too_much(stage)
     else:
         transient = code is None or code < 0 or tail.mentions(_MAY_PASS)
         error = StageFailed(stage, "media processing failed; the file may be damaged", transient=transient)

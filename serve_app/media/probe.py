@@ -8,12 +8,19 @@ that cannot be entered near its end is demuxed whole.
 Time 0 is the first video frame, wherever the container counts from. The duration is that of the video; sound that goes
 on for more than a second after the last frame (a lecture over one still picture) makes it longer, for words must not be
 lost. It does not know the true rate of a video of variable rate: `frame_rate` is the average.
+
+`look` does the same in a child process with limits, at the price of half a second: a file that crashes libav, or makes
+it take all memory, must not end the process that works for others, and a thread, unlike a child, cannot be stopped.
 """
 
+import asyncio
 import json
+import logging
+import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +30,10 @@ import av.error
 from av.stream import Disposition
 
 from configs.pipeline import PrepareSettings
-from models.errors import UnreadableMedia
-from serve_app.media import ffmpeg
+from models.errors import StageFailed, UnreadableMedia
+from serve_app.media import ffmpeg, limits
+
+logger = logging.getLogger(__name__)
 
 TAIL_S = 20.0  # the end of a file that is demuxed to find its last packet
 OVERHANG_S = 1.0  # sound that goes on for longer than this after the last frame belongs to the programme
@@ -98,6 +107,48 @@ def probe(path: str | Path, settings: PrepareSettings, language: str = "") -> So
             picture=picture - origin,
             audio_number=list(container.streams.audio).index(audio) + 1,
         )
+
+
+async def look(
+    path: str | Path, settings: PrepareSettings, language: str = "", stage: str = "initialization"
+) -> Source:
+    """`probe` of an absolute path in a child process, which is gone when this returns, is cancelled or fails.
+
+    Raises UnreadableMedia, also for a file that ends the child or takes it too long; StageFailed(stage, …) when the
+    child cannot do its work.
+    """
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "serve_app.media.probe", str(path), settings.model_dump_json(), language),
+        stdout=pipe,
+        stderr=pipe,
+        cwd=Path(__file__).parents[2],  # where `-m` finds this very code, installed or not
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each thread of it would take memory, and none is needed
+        start_new_session=True,
+        preexec_fn=limits.in_child(limits.reading(settings.look_s), ffmpeg.die_with_us),
+    )
+    try:
+        async with asyncio.timeout(settings.look_s):
+            answer, complaint = await child.communicate()
+    except TimeoutError:
+        raise UnreadableMedia("the file takes too long to look into; convert it to mp4 and try again") from None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        await asyncio.shield(child.communicate())  # asyncio sees the end only of a child whose pipes are empty
+    return _answered(child.returncode, answer, complaint, stage)
+
+
+def _answered(code: int | None, answer: bytes, complaint: bytes, stage: str) -> Source:
+    if code is not None and code < 0:
+        raise UnreadableMedia("the file is damaged in a way that no reader survives; convert it and try again")
+    if code != 0:
+        logger.error("the child that reads headers ended with %s: %s", code, complaint.decode(errors="replace"))
+        raise StageFailed(stage, "the file could not be looked into; the operator finds why in the log")
+    found = json.loads(answer)
+    if "unreadable" in found:
+        raise UnreadableMedia(found["unreadable"])
+    return Source(**found["source"])
 
 
 def sound(source: Source, rate: int) -> list[str]:
@@ -257,11 +308,11 @@ def _usual(stream: Any) -> float:
     return 1 / _frame_rate(stream) if stream.type == "video" else 0.0
 
 
-def main(path: str, settings: str) -> None:
+def main(path: str, settings: str, language: str = "") -> None:
     """`probe` for another process: PrepareSettings as JSON go in, the source or why there is none comes out as JSON."""
     answer: dict[str, Any]
     try:
-        answer = {"source": asdict(probe(path, PrepareSettings.model_validate_json(settings)))}
+        answer = {"source": asdict(probe(path, PrepareSettings.model_validate_json(settings), language))}
     except UnreadableMedia as error:
         answer = {"unreadable": str(error)}
     sys.stdout.write(json.dumps(answer))

@@ -20,7 +20,7 @@ from models.errors import InvalidJob, OutOfSpace, UnsupportedLanguage
 from models.translation.pairs import route
 from serve_app.jobs.job import Request
 from serve_app.jobs.report import Report
-from serve_app.media.probe import Source, probe
+from serve_app.media.probe import Source, look
 
 STAGE = "initialization"
 WORK_BYTES_PER_S = 350_000  # 32 kB/s for the recognition WAV, up to 200 for the mix, the rest for clips
@@ -44,7 +44,7 @@ async def prepare(
     for target in request.targets:
         check_languages(request.source_lang, target, models_hears, pairs)
     known = "" if request.source_lang in DETECT else request.source_lang
-    source = await asyncio.to_thread(probe, request.path, settings, known)
+    source = await look(request.path, settings, known)
     check_disk(work, source, settings, len(request.targets))
     hardware = await asyncio.to_thread(hardware_here)
     report.describe(duration_s=source.duration, hardware=hardware)

@@ -11,9 +11,9 @@ import pytest
 from configs.pipeline import PipelineSettings
 from models.errors import NoSpeech, StageFailed, UnreadableMedia, UnsupportedLanguage
 from models.segment import Clip, Span, Transcript, Word
-from serve_app.doors.detect import LISTEN_S, PLACES, detect_language, look, places, verdict
+from serve_app.doors.detect import LISTEN_S, PLACES, detect_language, places, verdict
 from serve_app.hearing.languages import Vote
-from serve_app.media.probe import probe
+from serve_app.media.probe import look, probe
 
 SETTINGS = PipelineSettings()
 

@@ -46,7 +46,7 @@ class Plug:
         self._verb = VERBS.get(stage, "")
         self.has_child = stage in FFMPEGS
         if stage == "initialization":
-            patch.setattr(prepare, "probe", self._hanging(prepare.probe))
+            patch.setattr(prepare, "hardware_here", self._hanging(prepare.hardware_here))
         elif stage == "subtitle_generation":
             patch.setattr(dubbing, "subtitle", self._hanging(dubbing.subtitle))
         elif self.has_child:

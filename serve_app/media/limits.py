@@ -1,0 +1,65 @@
+"""What a child process that reads strangers' files may use at most. The kernel ends one that goes beyond.
+
+Memory is counted as private writable memory (RLIMIT_DATA), not as address space, of which CUDA reserves terabytes. The
+limits hold for each process alone: how many of them there are is decided by how many jobs and windows run at once. They
+are no sandbox: a decoder that was taken over can still do what the service's user may do, so run it in a container.
+"""
+
+import os
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from math import ceil
+
+import psutil
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`memory` and `file` (each file that is written) in bytes, `cpu` in seconds over all threads."""
+
+    memory: int
+    file: int
+    cpu: int
+
+    def apply(self) -> None:
+        """Runs in the child, before it becomes another program. Never raises a limit that somebody else has set."""
+        _lower(resource.RLIMIT_DATA, self.memory)
+        _lower(resource.RLIMIT_FSIZE, self.file)
+        _lower(resource.RLIMIT_CORE, 0)
+        _lower(resource.RLIMIT_CPU, self.cpu, grace=5)  # ffmpeg takes the first signal for a wish to stop
+
+
+def _lower(what: int, most: int, grace: int = 0) -> None:
+    _, hard = resource.getrlimit(what)
+    roof = most + grace if hard == resource.RLIM_INFINITY else min(most + grace, hard)
+    resource.setrlimit(what, (min(most, roof), roof))
+
+
+@cache
+def memory() -> int:
+    """Bytes that one child may take: 8 GiB, enough for pictures of 8192 × 4320, or three quarters of this machine."""
+    return min(8 * GIB, psutil.virtual_memory().total * 3 // 4)
+
+
+def working(wall_s: float) -> Limits:
+    """Of a run that may last `wall_s` seconds. A file may be larger than any video that is taken in."""
+    return Limits(memory(), 256 * GIB, ceil(wall_s) * (os.cpu_count() or 1))
+
+
+def reading(wall_s: float) -> Limits:
+    """Of a child that looks into a file and writes nothing to speak of."""
+    return Limits(min(4 * GIB, memory()), 1024**2, ceil(wall_s))
+
+
+def in_child(limits: Limits, first: Callable[[], None]) -> Callable[[], None]:
+    """A preexec_fn: `first`, then the limits."""
+
+    def prepare() -> None:
+        first()
+        limits.apply()
+
+    return prepare
