@@ -20,11 +20,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.errors import DubError, NotAllowed
+from serve_app.doors.cookie import carried
 from serve_app.jobs.job import ANONYMOUS
 from serve_app.jobs.tenants import Tenants, digest
 
-OPEN = frozenset({"/healthz", "/readyz", "/openapi.json"})
+OPEN = frozenset({"/healthz", "/readyz", "/openapi.json", "/", "/v1/session"})
 """Addresses that answer everybody; every other one needs a caller."""
+OPEN_FOLDERS = ("/console/",)
 NO_KEY = ("", "none")
 BELIEVED_S = 5.0
 BELIEVED = 10_000
@@ -57,6 +59,10 @@ class Access:
         self._anonymous = anonymous
         self._clock = clock
         self._believed: dict[str, tuple[Caller, float]] = {}
+
+    @property
+    def keys_required(self) -> bool:
+        return not self._anonymous
 
     async def caller(self, metadata: Mapping[str, str]) -> Caller:
         """Whose key is in `metadata`, names in small letters. Raises NotAllowed (unauthenticated)."""
@@ -95,10 +101,10 @@ class Guard:
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN:
+        if scope["type"] == "http" and not is_open(scope["path"]):
             try:
                 headers = Headers(scope=scope)
-                caller = await self._access.caller(headers)
+                caller = await self._access.caller(carried(headers, scope["method"]))
                 if (scope["method"], scope["path"]) == UPLOAD:
                     length = headers.get("content-length", "")
                     await self._admit(caller, max(0, int(length) - FORM_BYTES) if length.isdecimal() else 0)
@@ -108,6 +114,10 @@ class Guard:
                 return
             scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
+
+
+def is_open(path: str) -> bool:
+    return path in OPEN or path.startswith(OPEN_FOLDERS)
 
 
 def who(request: Request) -> Caller:

@@ -26,12 +26,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from configs.app import AppSettings
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
-from serve_app.doors import openai, segments, speech, usage, wire
+from serve_app.doors import openai, segments, session, speech, usage, wire
 from serve_app.doors.access import FORM_BYTES, Access, Caller, Guard, Who
+from serve_app.doors.console import add_console
 from serve_app.doors.deliveries import add_deliveries
-from serve_app.doors.desk import Desk, TooLarge
+from serve_app.doors.desk import Desk, TooLarge, undivided
+from serve_app.doors.listing import add_listing
+from serve_app.doors.overview import Overview, add_overview
+from serve_app.doors.possible import add_possible
 from serve_app.doors.speech import Announcer
 from serve_app.doors.transcribe import Transcriber
+from serve_app.doors.viewing import add_viewing
 from serve_app.jobs import job as nouns
 from serve_app.jobs.job import Control
 
@@ -60,11 +65,18 @@ def build_api(
     api.add_middleware(BodyLimit, desk=desk, transcriber=transcriber)
     api.add_middleware(Guard, access=access, admit=desk.admit, refuse=on_error)  # the last one stands outermost
     add_deliveries(api, desk)
-    segments.add_segments(api, desk)  # before the jobs, whose route of actions takes every word
+    segments.add_segments(api, desk)  # these before the jobs, whose route of actions takes every word
+    add_listing(api, desk)
     add_jobs(api, desk)
     add_files(api, desk)
+    add_viewing(api, desk)
     usage.add_usage(api, desk.usage)
     add_health(api, desk, ready)
+    overview = Overview(desk.database, settings)
+    session.add_session(api, access, overview)
+    add_overview(api, overview)
+    add_possible(api, transcriber, settings)
+    add_console(api)
     openai.add_audio(api, transcriber, settings)
     speech.add_speech(api, announcer)
     return api
@@ -137,6 +149,8 @@ class BodyLimit:
             return speech.BYTES, speech.too_large()
         if openai.speaks(path):
             return self._transcriber.max_bytes + FORM_BYTES, self._transcriber.too_large()
+        if path == session.URL:
+            return session.BYTES, session.too_large()
         if segments.speaks(path):
             return segments.BYTES, segments.too_large()
         return self._desk.max_upload_bytes + FORM_BYTES, self._desk.too_large()
@@ -171,6 +185,7 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
         transcript: Annotated[UploadFile | None, File(description="SRT or WebVTT: what is said, and when")] = None,
         transcript_path: Annotated[str | None, Form(description="the same, as `path`")] = None,
         webhook: Annotated[str, Form(description="an address that is told how the job has ended")] = "",
+        title: Annotated[str, Form(description="for people; left out: the name of the uploaded file")] = "",
     ) -> dict[str, Any]:
         job_id = uuid.uuid4().hex
         if (path is None) == (file is None):
@@ -179,7 +194,7 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
             raise InvalidJob("name the language of the dub as `target_lang`, or several of them as `target_langs`")
         first, *also = nouns.languages(target_lang, *target_langs)
         asked = nouns.Request(job_id, path or "", source_lang, first, voice_gender, subtitles, also=tuple(also))
-        request = desk.check(replace(asked, priority=priority, webhook=webhook))
+        request = desk.check(replace(asked, priority=priority, webhook=webhook, title=titled(title, file, path)))
         try:
             if file is not None:
                 video = await desk.receive(caller, job_id, file.filename or "", file.file)
@@ -188,14 +203,10 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
             await desk.inspect(video)
             told = await transcript_of(desk, caller, job_id, transcript, transcript_path)
             job = await desk.take(caller, replace(request, path=str(video), transcript=told))
-        except Exception:  # whatever it was, nobody else will look for the upload
-            await asyncio.to_thread(desk.withdraw, caller, job_id)
+        except BaseException:  # also when the client went away: nobody else will look for the upload
+            await undivided(asyncio.to_thread(desk.withdraw, caller, job_id))
             raise
         return wire.job_json(job, [])
-
-    @api.get("/v1/jobs", summary="The latest jobs, newest first")
-    async def latest(caller: Who, limit: int = 50) -> list[dict[str, Any]]:
-        return [wire.job_json(job, []) for job in await desk.jobs(caller, min(max(limit, 1), 500))]
 
     @api.get("/v1/jobs/{job_id}", summary="Where a job stands")
     async def show(caller: Who, job_id: str) -> dict[str, Any]:
@@ -209,6 +220,12 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
     @api.post("/v1/jobs/{job_id}/{action}", summary="Pause, resume or cancel a job")
     async def control(caller: Who, job_id: str, action: str) -> dict[str, Any]:
         return wire.job_json(await desk.control(caller, job_id, control_of(action)), await desk.logs(caller, job_id))
+
+
+def titled(title: str, file: UploadFile | None, path: str | None) -> str:
+    """What people call the job; of a name only what can be seen."""
+    named = title or Path((file.filename if file is not None else path) or "").name
+    return "".join(letter for letter in named if letter.isprintable())[:200]
 
 
 async def transcript_of(desk: Desk, caller: Caller, job_id: str, file: UploadFile | None, path: str | None) -> str:

@@ -186,6 +186,10 @@ class Transcriber:
         limit = self.max_bytes / 1024**2
         return TooLarge(f"the recording is larger than the {limit:g} MiB that may be sent; split it or submit a job")
 
+    async def possible(self) -> tuple[frozenset[str] | None, frozenset[Pair]]:
+        """Which languages are heard (None: any that can be detected), and which pairs have a model of their own."""
+        return await self._hears(), await self._pairs()
+
     async def transcribe(self, upload: BinaryIO, size: int, language: str) -> Transcription:
         """What is said in an upload of `size` bytes. Raises TooLarge, OutOfSpace, and as `decode` and `transcribe`."""
         async with self._gate, self._folder() as folder:

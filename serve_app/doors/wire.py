@@ -279,12 +279,15 @@ def job_json(job: Job, lines: list[LogLine]) -> dict[str, Any]:
     """A job as the HTTP door shows it: the state on the wire's words, and files by name, not by path."""
     return {
         "id": job.id,
+        "title": job.request.title,
         "status": status(job),
         "state": job.state.value,
         "message": sentence(job),
         "source_lang": job.request.source_lang,
         "target_lang": job.request.target_lang,
         "target_langs": job.request.targets,
+        "subtitles": job.request.subtitles,
+        "voice_gender": job.request.voice_gender,
         "progress": {
             **asdict(job.progress),
             "percent": 100.0 if job.state is State.COMPLETED else job.progress.percent,

@@ -39,7 +39,7 @@ class Request:
 
     `transcript` is the path of an SRT or VTT file with what is said; empty: listen for it. `also` are further targets:
     the film is heard once for all of them. `webhook` is the address that is told how the job has ended; empty: nobody.
-    `priority`, -100 to 100, orders the waiting jobs of one tenant: higher goes first.
+    `priority`, -100 to 100, orders the waiting jobs of one tenant: higher goes first. `title` is for people only.
     """
 
     job_id: str
@@ -53,6 +53,7 @@ class Request:
     also: tuple[str, ...] = ()
     webhook: str = ""
     priority: int = 0
+    title: str = ""
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -1,0 +1,71 @@
+// What the service is doing, for whom, and what was used: everybody's own, and for an operator that of all.
+
+import { get } from "./api.js";
+import { bytes, fill, h, number, put, span, titled } from "./dom.js";
+import { session } from "./app.js";
+import { T } from "./texts.js";
+
+const LOOK_MS = 3000;
+const W = T.service;
+
+export async function service(page, _, signal) {
+  titled(T.titles.service);
+  const usage = await get("/v1/usage", { signal });
+  const parts = h("ul", { class: "parts" });
+  const tenants = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "tenants" });
+  const states = h("dl", { class: "figures" });
+  const lead = h("p", { class: "soft" });
+  fill(page,
+    h("h1", { tabindex: "-1", "data-focus": true }, W.title),
+    parts,
+    session.operator && h("section", { class: "card" }, h("h2", { id: "tenants" }, W.all), lead, states, tenants),
+    h("section", { class: "card" }, h("h2", {}, W.yours), h("p", { class: "soft" }, W.yoursLead), own(usage),
+      h("p", {}, h("a", { href: "/v1/usage?format=csv", download: "usage.csv" }, W.csv))));
+
+  async function look() {
+    const [ready, all] = await Promise.all([
+      fetch("/readyz", { signal }).then((answer) => answer.json()),
+      session.operator ? get("/v1/overview", { signal }) : null,
+    ]);
+    fill(parts, Object.entries(ready.parts).map(([name, up]) =>
+      h("li", { class: up ? "up" : "down" }, name, " ", h("span", { class: "soft" }, up ? W.up : W.down))));
+    if (!all) return;
+    lead.textContent = put(W.allLead, { span: span(all.window_s) });
+    fill(states, ["waiting", "running", "paused", "completed", "failed", "cancelled"].map((state) =>
+      h("div", { class: "figure" }, h("dt", {}, T.states[state]), h("dd", {}, number(all.states[state] ?? 0)))));
+    fill(tenants, shares(all.tenants));
+  }
+  const timer = setInterval(() => { if (!document.hidden) look().catch(() => {}); }, LOOK_MS);
+  signal.addEventListener("abort", () => clearInterval(timer));
+  await look();
+}
+
+function own({ total }) {
+  if (!total.jobs) return h("p", { class: "soft" }, W.nothing);
+  const shown = [
+    [W.jobs, number(total.jobs)], [W.minutes, span(total.video_s)],
+    [W.characters, number(total.characters_translated)], [W.cpu, span(total.cpu_s)], [W.gpu, span(total.gpu_s)],
+  ];
+  return h("dl", { class: "figures" }, shown.map(([label, value]) =>
+    h("div", { class: "figure" }, h("dt", {}, label), h("dd", {}, value))));
+}
+
+function shares(rows) {
+  const head = [W.tenant, W.weight, W.waiting, W.running, W.failed, W.owed, W.had, W.limits, W.jobs, W.minutes, W.cpu];
+  return h("table", {},
+    h("thead", {}, h("tr", {}, head.map((word) => h("th", { scope: "col" }, word)))),
+    h("tbody", {}, rows.map(({ tenant, states, owed, had, usage }) => h("tr", {},
+      h("th", { scope: "row" }, tenant.name),
+      [number(tenant.weight, tenant.weight % 1 ? 1 : 0), number(states.waiting), number(states.running), number(states.failed)].map((one) => h("td", {}, one)),
+      h("td", {}, share(owed)), h("td", {}, share(had)),
+      h("td", {}, limits(tenant)),
+      [number(usage.jobs), usage.video_s ? span(usage.video_s) : "–", usage.cpu_s ? span(usage.cpu_s) : "–"].map((one) => h("td", {}, one))))));
+}
+
+const share = (part) => (part === null ? "–" : `${number(part * 100)} %`);
+
+function limits(tenant) {
+  const words = Object.entries(W.limit).filter(([name]) => tenant[name] !== null)
+    .map(([name, text]) => put(text, { n: name === "stored_bytes" ? bytes(tenant[name]) : number(tenant[name]) }));
+  return words.join(", ") || W.noLimits;
+}
