@@ -82,6 +82,13 @@ class TtsSettings(Settings):
     )
     at_once: int = Field(2, ge=1, description="utterances spoken at the same time by one Driver, over all its jobs")
     edge_timeout_s: float = Field(20.0, gt=0)
+    edge_per_s: float = Field(2.0, gt=0, description="calls of the edge service a second, on average")
+    edge_burst: int = Field(4, ge=1, description="and so many at once after a pause")
+    edge_at_once: int = Field(2, ge=1, description="connections to the edge service at the same time")
+    edge_max_delay_s: float = Field(10.0, ge=0, description="between calls, while it refuses them")
+    edge_patience_s: float = Field(
+        8.0, ge=0, description="when it wants to be left alone for longer, the next engine speaks instead"
+    )
     tries: int = Field(2, ge=1, description="per engine, on transient failures")
     backoff_s: float = Field(0.5, ge=0)
     breaker_failures: int = Field(3, ge=1, description="an engine that failed so often in a row rests")

@@ -36,6 +36,7 @@ def service(monkeypatch):
         asked: ClassVar[list[tuple[str, str, str]]] = []
 
         def __init__(self, text, voice, *, rate):
+            self.state = {"chunk_audio_bytes": 0}
             self.asked.append((text, voice, rate))
 
         async def stream(self):
