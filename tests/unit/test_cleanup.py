@@ -466,6 +466,7 @@ def test_more_things_than_one_moment_holds(house: House, monkeypatch: pytest.Mon
         ("a_translated.mp4", ("a", False)),
         ("a_translated_subtitles.srt", ("a", False)),
         ("a_translated_subtitles.vtt", ("a", False)),
+        ("a_translated_subtitles.ass", ("a", False)),
         ("a_subtitles_subtitles.srt", ("a_subtitles", False)),
         ("a_report_report.json", ("a_report", False)),
         ("a_early_preview.mp4", ("a", True)),
