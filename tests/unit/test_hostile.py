@@ -28,8 +28,10 @@ from serve_app.media import ffmpeg, limits
 from serve_app.media.probe import look
 from tests.data.hostile import LURES, USELESS, claiming, luring, silent
 from tests.data.media import clip, make, tone
-from tests.unit.test_access import House, house, nothing, ready  # noqa: F401 - a fixture
+from tests.unit import test_access
+from tests.unit.test_access import House, nothing, ready
 
+house = test_access.house
 SETTINGS = PipelineSettings()
 FORMATS = ",".join(SETTINGS.prepare.containers)
 LIBC = ctypes.CDLL(None)
@@ -46,7 +48,7 @@ def complaint(error: BaseException, folder: Path) -> str:
 
 
 @pytest.fixture
-def looking(house: House) -> Iterator[httpx.AsyncClient]:  # noqa: F811
+def looking(house: House) -> Iterator[httpx.AsyncClient]:
     """The HTTP door of a service that looks into what it is sent."""
     settings = AppSettings()
     access = Access(Tenants(house.store.database), anonymous=True)
@@ -58,7 +60,7 @@ def looking(house: House) -> Iterator[httpx.AsyncClient]:  # noqa: F811
 
 @pytest.mark.parametrize("wrong", USELESS)
 async def test_a_useless_upload_is_refused_and_does_not_stay(
-    house: House,  # noqa: F811
+    house: House,
     looking: httpx.AsyncClient,
     tmp_path: Path,
     wrong: str,
@@ -73,7 +75,7 @@ async def test_a_useless_upload_is_refused_and_does_not_stay(
     assert list(house.roots.uploads.iterdir()) == [] and len(house.store.jobs()) == jobs
 
 
-async def test_a_film_is_taken_and_stays(house: House, looking: httpx.AsyncClient, tmp_path: Path) -> None:  # noqa: F811
+async def test_a_film_is_taken_and_stays(house: House, looking: httpx.AsyncClient, tmp_path: Path) -> None:
     async with looking as http:
         content = clip(tmp_path / "film.mp4", 0.5).read_bytes()
         answer = await http.post("/v1/jobs", data={"target_lang": "es"}, files={"file": ("a.mp4", content)})
