@@ -117,7 +117,7 @@ def find(patterns: tuple[str, ...], kind: str | None = None) -> list[Artifact]:
     A relative pattern is looked up in the working directory, else beside the `models` package. Folders without a
     manifest are passed over when a glob found them, and raise ArtifactMissing when they were named.
     """
-    found = {folder.resolve(): read(folder) for pattern in patterns for folder in _folders(pattern)}
+    found = {folder.resolve(): read(folder) for pattern in patterns for folder in folders(pattern)}
     return [artifact for artifact in found.values() if kind in (None, artifact.manifest.kind)]
 
 
@@ -137,7 +137,8 @@ def _intact(folder: Path, name: str, file: File) -> bool:
     return Path(name).name == name and path.is_file() and path.stat().st_size == file.bytes
 
 
-def _folders(pattern: str) -> list[Path]:
+def folders(pattern: str) -> list[Path]:
+    """Folders that `find` would look into; a name without a glob always gives one, there or not."""
     if not has_magic(pattern):
         return [next((root / pattern for root in _roots() if (root / pattern / MANIFEST).is_file()), Path(pattern))]
     for root in _roots():

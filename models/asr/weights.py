@@ -59,19 +59,26 @@ def fetch(model: str) -> Path:
 
     Raises ArtifactMissing with the command that gets it, when the hub cannot be reached or knows no such model.
     """
+    found = cached(model) or _from_hub(model, local_files_only=False)
+    if found is None:
+        raise ArtifactMissing(f"the Whisper model {model!r} is not on this machine; get it with: {_command(model)}")
+    return found
+
+
+def cached(model: str) -> Path | None:
+    """The folder of `model`, if it is on this machine; downloads nothing. Raises ArtifactMissing as `locate`."""
     place = locate(model)
-    if isinstance(place, Path):
-        return place
+    return place if isinstance(place, Path) else _from_hub(place, local_files_only=True)
+
+
+def _from_hub(name: str, local_files_only: bool) -> Path | None:
     from faster_whisper.utils import download_model
 
-    for cached in (True, False):
-        try:
-            folder = Path(download_model(place, local_files_only=cached))
-        except Exception:  # noqa: S112 - the hub's client raises dozens of types, and each of them means: not there
-            continue
-        if (folder / "model.bin").is_file():
-            return folder
-    raise ArtifactMissing(f"the Whisper model {model!r} is not on this machine; get it with: {_command(model)}")
+    try:
+        folder = Path(download_model(name, local_files_only=local_files_only))
+    except Exception:  # the hub's client raises dozens of types, and each of them means: not there
+        return None
+    return folder if (folder / "model.bin").is_file() else None
 
 
 def _command(model: str) -> str:

@@ -27,6 +27,10 @@ Transcript = Annotated[
 ]
 Config = Annotated[Path | None, typer.Option(help="default: serve_config.yaml here, else the one of this installation")]
 Key = Annotated[str, typer.Option(envvar="DUBSERVE_KEY", help="of a tenant; left out: nobody's in particular")]
+Url = Annotated[
+    str, typer.Option(envvar="DUBSERVE_URL", help="of the HTTP door, such as http://localhost:8000; as a key's tenant")
+]
+Target = Annotated[str, typer.Option(help="one of the job's languages; left out: its first")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON and nothing else")]
 
 

@@ -1,7 +1,8 @@
 """`dubserve submit`: one video to a running service, followed until it has ended.
 
-The gRPC door wants paths, as the API in front names them: a video from elsewhere is first copied into the uploads
-folder, which this machine has to share with the service.
+An address that begins with http is that of the HTTP door: the video is uploaded, wherever the service runs. Any other
+is host:port of the gRPC door, which wants paths, as the API in front names them: a video from elsewhere is first copied
+into the uploads folder, which this machine has to share with the service.
 """
 
 import filecmp
@@ -14,9 +15,12 @@ import typer
 
 from configs.app import Roots
 from models.errors import InvalidJob
+from serve_app.answers import Options
 from serve_app.commands.books import shelf
+from serve_app.commands.jobs import followed
 from serve_app.commands.options import AsJson, From, Key, To, Transcript, Video, Voice
 from serve_app.commands.terminal import quiet, show, told
+from serve_app.jobs.job import languages
 from serve_app.jobs.workspace import disk_space, safe_id
 from serve_app.media.ffmpeg import whole
 
@@ -27,7 +31,9 @@ def submit(
     source: From = "",
     voice: Voice = "",
     transcript: Transcript = None,
-    url: Annotated[str, typer.Option(help="host:port of the gRPC door")] = "localhost:50051",
+    url: Annotated[
+        str, typer.Option(envvar="DUBSERVE_URL", help="host:port of the gRPC door, or http://… to upload the video")
+    ] = "localhost:50051",
     session: Annotated[str, typer.Option(help="id of the job; give the same again to attach or resume")] = "",
     key: Key = "",
     priority: Annotated[int, typer.Option(min=-100, max=100, help="among your own jobs; higher goes first")] = 0,
@@ -35,9 +41,17 @@ def submit(
 ) -> None:
     """Send one video to a running service and follow it.
 
-    The service reads files in its uploads folder (UPLOADS_DIR) only, or with a key in that of its tenant; a video from
-    elsewhere is copied there first.
+    Over gRPC the service reads files in its uploads folder (UPLOADS_DIR) only, or with a key in that of its tenant; a
+    video from elsewhere is copied there first. Over HTTP the video is uploaded.
+
+    Example: dubserve submit talk.mp4 --to es,fr --url http://dub.example:8000
     """
+    if url.startswith(("http://", "https://")):
+        if session:
+            raise typer.BadParameter("over HTTP the service gives jobs their ids; leave --session out")
+        options = Options(source=source, voice=voice, transcript=transcript, priority=priority)
+        upload(video, to, url, key, options, as_json)
+        return
     from serve_app.demo import follow
     from serve_app.grpc_client import GrpcClient
     from serve_app.screen import Screen
@@ -68,3 +82,17 @@ def uploaded(video: Path, copy: Path, url: str) -> Path:
     with disk_space(), whole(copy) as draft:
         shutil.copyfile(video, draft)
     return copy
+
+
+def upload(video: Path, to: str, url: str, key: str, options: Options, as_json: bool) -> None:
+    """The same through the HTTP door, which gives the job its id."""
+    from serve_app.client import Client
+
+    with told("interrupted; a job that was sent goes on, and `dubserve jobs` shows it"), Client(url, key) as client:
+        sent = client.submit(video, languages(to), **options).id
+        followed(client, sent, as_json)
+        made = client.result(sent)
+    output = url.rstrip("/") + made.artifacts["translated.mp4"]
+    show({"session": sent, "output": output, "seconds": made.processing_s}, as_json)
+    if not as_json:
+        show({"files": f"dubserve jobs result {sent} --url {url} --out FOLDER"}, False)

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.errors import DubError, InvalidJob, JobNotFound, NotAllowed, WrongState
+from serve_app.answers import KINDS, JobFailed, Unreachable
 
 console = Console()
 errors = Console(stderr=True)
@@ -34,7 +35,6 @@ REFUSALS = (NotAllowed, JobNotFound, WrongState)
 NEXT = {
     "job_not_found": "`dubserve jobs` lists the jobs there are",
     "unauthenticated": "give the key of a tenant with --key or in DUBSERVE_KEY",
-    "unreachable": "start it with `dubserve serve`, or give its address with --url",
     "artifact_missing": "`dubserve models list` shows which models are here",
 }
 """What to do about an error whose own sentence cannot know that it is read on a command line."""
@@ -45,8 +45,10 @@ def exit_code(error: DubError) -> int:
     status = getattr(error, "status", None)  # of the gRPC client, which would take a moment to import
     if status is not None:
         return _GRPC.get(status.name, FAILED)
-    if error.code == "unreachable":
+    if isinstance(error, Unreachable):
         return UNREACHABLE
+    if isinstance(error, JobFailed):
+        return USAGE if issubclass(KINDS.get(error.code, DubError), InvalidJob) else FAILED
     if isinstance(error, REFUSALS):
         return REFUSED
     return USAGE if isinstance(error, InvalidJob) else FAILED
