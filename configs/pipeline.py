@@ -155,13 +155,17 @@ class MuxSettings(Settings):
 
 
 class PreviewSettings(Settings):
-    """The early preview, shown while the job is still running."""
+    """What is shown while the job is still running: the beginning of the film early, then all of it part by part."""
 
     enabled: bool = True
     seconds: float = Field(30.0, gt=0, description="the most that it shows")
     min_s: float = Field(10.0, gt=0, description="the least; a film that is not twice as long gets none")
     share: float = Field(1 / 6, gt=0, le=1, description="of the film, between these two")
     tail_s: float = Field(0.2, ge=0, description="after the last sentence in it")
+    segments: bool = Field(True, description="previews of the parts of the film, as they become ready")
+    segment_s: float = Field(30.0, ge=5, description="of each; a film that is not twice as long has none")
+    segment_height: int = Field(360, ge=64, le=2160, description="of their picture")
+    most_segments: int = Field(120, ge=0, description="of one film; later parts have none")
 
 
 class PipelineSettings(Settings):

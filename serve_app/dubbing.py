@@ -18,6 +18,7 @@ from models.errors import DubError, StageFailed
 from models.segment import Segment, Span
 from models.tts.plausible import sayable
 from serve_app.engines import Models
+from serve_app.excerpts import Excerpts
 from serve_app.finished import finished, ingredients
 from serve_app.jobs.edits import Edits
 from serve_app.jobs.job import Request, Result
@@ -159,6 +160,21 @@ class Dubbing:
             return
         self.report.describe(early_preview=str(out))
         self.report.log("video_combination", f"An early preview shows the first {seconds:.0f} s", "success")
+
+    def excerpts(self, windows: Sequence[Span]) -> Excerpts:
+        """Makes the previews of the parts of the film."""
+        return Excerpts(
+            source=self.source,
+            windows=windows,
+            rooms=self.rooms,
+            mode=self.mode,
+            look=self.look(self.target),
+            workspace=self.workspace,
+            scratch=self.drafts.output.parent.with_name("excerpts"),
+            report=self.report,
+            cues=lambda segments: self.tracks(segments, self.source.duration).translated,
+            replaced=self.replaced,
+        )
 
     # -- all windows in order --------------------------------------------------------------------------------------
 

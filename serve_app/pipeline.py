@@ -23,6 +23,7 @@ from models.errors import InvalidJob, NoSpeech
 from models.segment import Span
 from serve_app.dubbing import Dubbing
 from serve_app.engines import Models
+from serve_app.excerpts import Excerpts
 from serve_app.hearing import heard as kept
 from serve_app.hearing import listen, transcripts
 from serve_app.hearing.listen import Heard
@@ -134,10 +135,11 @@ class Line:
         cuts = await asyncio.to_thread(windows, heard.speech, source.duration, self.rooms.windows)
         self.report.repeat(EACH_TARGET, len(self.request.targets))
         dubbings = [self.dubbing(target, source, heard, len(cuts)) for target in self.request.targets]
-        if not await self.through_windows(cuts, source, wav, heard, dubbings):
-            raise NoSpeech("nothing intelligible was said; choose another audio track or a larger speech model")
-        self.same_input()
-        result, *others = [await dubbing.finish() for dubbing in dubbings]
+        async with dubbings[0].excerpts(cuts) as excerpts:
+            if not await self.through_windows(cuts, source, wav, heard, dubbings, excerpts):
+                raise NoSpeech("nothing intelligible was said; choose another audio track or a larger speech model")
+            self.same_input()
+            result, *others = [await dubbing.finish() for dubbing in dubbings]
         return replace(result, further=dict(zip(self.request.also, others, strict=True)))
 
     def dubbing(self, target: str, source: Source, heard: Heard, of: int) -> Dubbing:
@@ -236,7 +238,13 @@ class Line:
     # -- window by window ------------------------------------------------------------------------------------------
 
     async def through_windows(
-        self, cuts: list[Span], source: Source, wav: Path, heard: Heard, dubbings: list[Dubbing]
+        self,
+        cuts: list[Span],
+        source: Source,
+        wav: Path,
+        heard: Heard,
+        dubbings: list[Dubbing],
+        excerpts: Excerpts,
     ) -> int:
         """How many segments there are."""
         self.report.expect_speech(sum(span.duration for span in heard.speech))
@@ -246,7 +254,9 @@ class Line:
 
         async def one(number: int, window: Span) -> int:
             async with gate:
-                return await self.window(number, window, wav, heard, key(whole_file, window), steps, dubbings)
+                count = await self.window(number, window, wav, heard, key(whole_file, window), steps, dubbings)
+            excerpts.add(dubbings[0].done)
+            return count
 
         try:
             async with asyncio.TaskGroup() as group:

@@ -31,7 +31,7 @@ from serve_app.jobs.store import Store
 from serve_app.jobs.usage import Usage
 from serve_app.jobs.watch import Watch
 from serve_app.jobs.webhooks import check_address
-from serve_app.jobs.workspace import artifacts, disk_space, safe_id
+from serve_app.jobs.workspace import artifacts, disk_space, safe_id, segment_preview
 from serve_app.paths import MAX_PATH, home, not_of_others, readable
 
 T = TypeVar("T")
@@ -201,17 +201,17 @@ class Desk:
     def artifact(self, caller: Caller, job_id: str, name: str) -> Path:
         """A file of a completed job by its short name, such as `translated.mp4`. Blocks on the store.
 
-        Before that, what lies there may be of an earlier run, but for the early preview once the job speaks of it.
-        Raises JobNotFound without a job or a file, WrongState.
+        Before that, what lies there may be of an earlier run, but for the previews of which the job speaks: the early
+        one, and those of its parts, such as `seg_001.mp4`. Raises JobNotFound without a job or a file, WrongState.
         """
         job = self._own(caller, job_id)
+        segment = name.removesuffix(".mp4")
+        if segment in job.progress.preview_ids:
+            return there(segment_preview(self._roots.work, job.id, segment))
         early = name == PREVIEW and job.progress.early_preview
         if job.state is not State.COMPLETED and not early:
             raise WrongState("the files of a job can be had once it has completed")
-        path = offered(self._roots.artifacts, job).get(name)
-        if path is None or not path.is_file():
-            raise JobNotFound("this job has no such file")
-        return path
+        return there(offered(self._roots.artifacts, job).get(name))
 
     def artifact_names(self, caller: Caller, job_id: str) -> list[str]:
         """Which files of a job there are. Blocks on the store. Raises JobNotFound."""
@@ -245,6 +245,13 @@ def proper(request: Request) -> Request:
     if max(len(request.path), len(request.transcript)) > MAX_PATH:
         raise InvalidJob(f"the path of the video or of its transcript is longer than {MAX_PATH} characters")
     return replace(request, source_lang=source, target_lang=target, voice_gender=gender, also=tuple(also))
+
+
+def there(path: Path | None) -> Path:
+    """A file that is offered, if it is there. Raises JobNotFound."""
+    if path is None or not path.is_file():
+        raise JobNotFound("this job has no such file")
+    return path
 
 
 def offered(root: Path, job: Job) -> dict[str, Path]:

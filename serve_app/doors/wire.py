@@ -292,6 +292,7 @@ def job_json(job: Job, lines: list[LogLine]) -> dict[str, Any]:
             **asdict(job.progress),
             "percent": 100.0 if job.state is State.COMPLETED else job.progress.percent,
             "early_preview": f"/v1/jobs/{job.id}/artifacts/{PREVIEW}" if job.progress.early_preview else "",
+            "previews": {name: f"/v1/jobs/{job.id}/artifacts/{name}.mp4" for name in job.progress.preview_ids},
         },
         "log": [asdict(line) for line in lines],
         "error": {"code": job.error_code, "message": job.error} if job.state is State.FAILED else None,

@@ -105,6 +105,11 @@ def _suffixes() -> list[str]:
     return sorted(forms, key=len, reverse=True)
 
 
+def segment_preview(root: Path, job_id: str, segment: str) -> Path:
+    """Where clients look for one of the previews that a job has made on its way; `root` holds all workspaces."""
+    return root / safe_id(job_id) / PREVIEWS / f"{segment}.mp4"
+
+
 def is_workspace(names: Iterable[str]) -> bool:
     """Whether a folder in which these names lie looks like one that a job has been worked on in."""
     return any(name in MARKS or name.startswith("attempt-") for name in names)

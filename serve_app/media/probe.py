@@ -36,6 +36,7 @@ from serve_app.media import ffmpeg, limits
 logger = logging.getLogger(__name__)
 
 TAIL_S = 20.0  # the end of a file that is demuxed to find its last packet
+LEAD_S = 5.0  # before a place that is sought in the sound
 OVERHANG_S = 1.0  # sound that goes on for longer than this after the last frame belongs to the programme
 
 _ALIASES = {
@@ -154,11 +155,14 @@ def _answered(code: int | None, answer: bytes, complaint: bytes, stage: str) -> 
 def sound(source: Source, rate: int) -> list[str]:
     """Arguments for ffmpeg that read the chosen track at `rate` Hz: sample 0 lies at video time 0, gaps are silent.
 
-    Errors of the decoder are passed over: what cannot be decoded is a gap.
+    Errors of the decoder are passed over: what cannot be decoded is a gap. Where time 0 lies far inside the file, which
+    is so for a part of a film, it is sought.
     """
-    shift = f"asetpts=PTS-({source.origin:.6f})/TB"
+    before = source.origin - LEAD_S if source.origin > 2 * LEAD_S else 0.0
+    shift = f"asetpts=PTS-({source.origin - before:.6f})/TB"
     fill = f"aresample={rate}:async=1:first_pts=0,atrim=end={source.duration:.6f}"
-    file = ffmpeg.source(source.path, formats=source.container)
+    seek = ["-ss", f"{before:.6f}"] if before else []
+    file = ffmpeg.source(source.path, *seek, formats=source.container)
     return ["-max_error_rate", "1", *file, "-map", f"0:{source.audio_index}", "-af", f"{shift},{fill}"]
 
 

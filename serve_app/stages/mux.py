@@ -127,7 +127,7 @@ async def _master(mix: Path, measured: Loudness, dubbed: bool, settings: MuxSett
         most = RESTORE_DB + MAX_GAIN_DB
         gain = min(most, settings.lufs - measured.lufs)
         if gain == most:
-            return _Master(f"volume={gain:.3f}dB,{_limiter(settings.peak_db, settings.sample_rate)}", None)
+            return _Master(f"volume={gain:.3f}dB,{limiter(settings.peak_db, settings.sample_rate)}", None)
     ceiling = settings.peak_db - OVERSHOOT_DB
     if measured.peak_db is None or measured.peak_db + gain <= ceiling:
         return _Master(f"volume={gain:.3f}dB", None if measured.lufs is None else measured.lufs + gain)
@@ -139,7 +139,7 @@ async def _limited(
 ) -> _Master:
     """With a limiter, which takes loudness away: the gain is corrected twice at most by what is then measured."""
     for attempt in range(3):
-        filters = f"volume={gain:.3f}dB,{_limiter(ceiling, settings.sample_rate)}"
+        filters = f"volume={gain:.3f}dB,{limiter(ceiling, settings.sample_rate)}"
         read = ffmpeg.source(mix, formats="flac")
         reached = (await measure(read, stage=STAGE, stall_s=stall_s, before=filters)).lufs
         if not dubbed or reached is None or attempt == 2 or abs(reached - settings.lufs) < 0.3:
@@ -148,7 +148,7 @@ async def _limited(
     return _Master(filters, reached)
 
 
-def _limiter(ceiling_db: float, rate: int) -> str:
+def limiter(ceiling_db: float, rate: int) -> str:
     limiter = f"alimiter=limit={10 ** (ceiling_db / 20):.5f}:level=false:attack=2:release=80:latency=true"
     return f"aresample={4 * rate},{limiter},aresample={rate}"
 

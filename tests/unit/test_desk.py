@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from configs.app import AppSettings, JobSettings, Roots
 from models.errors import InvalidJob, JobNotFound, OutOfSpace, PathNotAllowed, StageFailed, WrongState
 from serve_app.doors import desk as module
+from serve_app.doors import wire
 from serve_app.doors.access import Caller
 from serve_app.doors.desk import Desk, TooLarge
 from serve_app.jobs.job import Control, Progress, Quality, Request, Result
@@ -62,6 +63,27 @@ def test_files_of_a_completed_job(office: Office) -> None:
     for name in ("report.json", "talk_translated.mp4", "../jobs.sqlite"):
         with pytest.raises(JobNotFound):
             office.desk.artifact(ME, "talk", name)
+
+
+def test_previews_of_parts_are_handed_out_as_soon_as_the_job_speaks_of_them(office: Office) -> None:
+    office.store.submit(Request("talk", "/x.mp4", "en", "es"))
+    job = office.store.claim("driver")
+    assert job is not None
+    folder = office.roots.work / "talk" / "previews"
+    folder.mkdir(parents=True)
+    for name in ("seg_001", "seg_002"):
+        (folder / f"{name}.mp4").write_bytes(name.encode())
+    office.store.renew("talk", job.fence, Progress(preview_ids=("seg_001",)))
+    assert office.desk.artifact(ME, "talk", "seg_001.mp4").read_bytes() == b"seg_001"
+    for name in ("seg_002.mp4", "../previews/seg_001.mp4"):
+        with pytest.raises(WrongState):
+            office.desk.artifact(ME, "talk", name)
+    assert wire.job_json(office.store.job("talk"), [])["progress"]["previews"] == {
+        "seg_001": "/v1/jobs/talk/artifacts/seg_001.mp4"
+    }
+    (folder / "seg_001.mp4").unlink()
+    with pytest.raises(JobNotFound):
+        office.desk.artifact(ME, "talk", "seg_001.mp4")
 
 
 def test_a_dub_that_was_cancelled_does_not_answer_for_the_next(office: Office) -> None:
