@@ -168,6 +168,25 @@ class PreviewSettings(Settings):
     most_segments: int = Field(120, ge=0, description="of one film; later parts have none")
 
 
+class QualitySettings(Settings):
+    """What a dub should reach. Shares are percent; what falls short is in the report, whatever becomes of the job."""
+
+    on_failure: Literal["warn", "fail"] = Field(
+        "warn", description="what a dub below these bounds is: completed with warnings, or a failed job"
+    )
+    min_spoken: float = Field(95.0, ge=0, le=100, description="of the sentences to be dubbed, that a voice said")
+    min_coverage: float = Field(80.0, ge=0, le=100, description="of the speech that was detected, that became text")
+    min_translation: float = Field(60.0, ge=0, le=100, description="of the sentences, whose text passes every check")
+    min_lip_sync: float = Field(50.0, ge=0, le=100, description="of the sentences, that start and end in time")
+    min_understood: float = Field(60.0, ge=0, le=100, description="of the words, with the back-check")
+    back_check: bool = Field(
+        False, description="the recogniser listens to each clip of the dub, where it hears the target's language"
+    )
+    min_match: float = Field(
+        0.5, ge=0, le=1, description="of its words are recognised in a clip, or it is said by another engine"
+    )
+
+
 class PipelineSettings(Settings):
     stall_s: float = Field(120.0, gt=0, description="a child process without progress for so long is ended")
     engine_stall_s: float = Field(
@@ -183,3 +202,4 @@ class PipelineSettings(Settings):
     subtitle: SubtitleSettings = SubtitleSettings()
     mux: MuxSettings = MuxSettings()
     preview: PreviewSettings = PreviewSettings()
+    quality: QualitySettings = QualitySettings()

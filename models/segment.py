@@ -100,8 +100,8 @@ class Segment:
 
     Every optional field has one writer: recognize writes text, words, confidence, language, speaker and gender;
     translate writes translation, score, alternatives, condensed and flags; the owner's edits write edited and
-    wanted_voice, and replace text and translation; speak writes speech, spoken and voice, and may choose one of the
-    alternatives instead of the translation; sync writes place, tempo and dub.
+    wanted_voice, and replace text and translation; speak writes speech, spoken, voice, retries and understood, and may
+    choose one of the alternatives instead of the translation; sync writes place, tempo and dub.
     `start` and `end` are never edited after birth.
     """
 
@@ -123,6 +123,8 @@ class Segment:
     wanted_voice: str | None = None  # male, female or neutral, as its owner chose
     speech: str | None = None  # path of the spoken clip (WAV); None: no engine could speak it
     spoken: float | None = None  # duration of that clip in seconds
+    retries: tuple[str, ...] = ()  # why it had to be spoken again, one reason each time
+    understood: float | None = None  # share of its words that were recognised in the clip, 0–1; None: nobody listened
     voice: str | None = None  # "engine:voice" that spoke
     place: float | None = None  # where the dub starts, in seconds from the start of the video
     tempo: float | None = None  # playback speed applied to the clip; 1.2 = 20 % faster
@@ -149,21 +151,29 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """Text to say. `gender` is male, female or neutral; `rate` is the wanted speed, 1.0 = the voice's own."""
+    """Text to say. `gender` is male, female or neutral; `rate` is the wanted speed, 1.0 = the voice's own.
+
+    `avoid` names engines that have said it badly.
+    """
 
     text: str
     language: str
     gender: str = "neutral"
     rate: float = 1.0
+    avoid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A spoken clip as the engine gave it: mono float32 at `sample_rate` Hz, and who spoke ("engine:voice")."""
+    """A spoken clip as the engine gave it: mono float32 at `sample_rate` Hz, and who spoke ("engine:voice").
+
+    `failed` are the reasons of engines that were asked before.
+    """
 
     audio: Audio
     sample_rate: int
     voice: str
+    failed: tuple[str, ...] = ()
 
     @property
     def duration(self) -> float:
@@ -187,5 +197,6 @@ def _tuples(row: dict[str, Any]) -> dict[str, Any]:
             Alternative(**{**other, "flags": tuple(other.get("flags", ()))}) for other in row["alternatives"]
         ),
         "flags": tuple(row["flags"]),
+        "retries": tuple(row.get("retries", ())),
         "edited": tuple(row.get("edited", ())),
     }

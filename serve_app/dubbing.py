@@ -6,7 +6,7 @@ report). Everything here lies in a folder of its own in the workspace, so that t
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -15,11 +15,13 @@ from configs.app import AppSettings
 from configs.pipeline import PipelineSettings
 from configs.pipeline import Subtitles as Mode
 from models.errors import DubError, StageFailed
-from models.segment import Segment, Span
+from models.segment import Clip, Segment, Span, Transcript
 from models.tts.plausible import sayable
+from serve_app.backcheck import understanding
 from serve_app.engines import Models
 from serve_app.excerpts import Excerpts
 from serve_app.finished import finished, ingredients
+from serve_app.gates import coverage, faults, gates, judge
 from serve_app.jobs.edits import Edits
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
@@ -29,6 +31,7 @@ from serve_app.media.probe import Source
 from serve_app.pages.quality import page
 from serve_app.preview import length, preview
 from serve_app.quality import measure, report_json, tell
+from serve_app.retakes import Judge
 from serve_app.stages import room
 from serve_app.stages.mux import Mixed, mux
 from serve_app.stages.speak import speak
@@ -42,7 +45,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Dubbing:
-    """`request` asks for this target alone. `language` is the job's, `dubbable` those from which a way leads here."""
+    """`request` asks for this target alone. `language` is the job's, `dubbable` those from which a way leads here.
+
+    `speech` is where it was detected; `ears` recognise without a memory, for sound that may be made anew.
+    """
 
     request: Request
     models: Models
@@ -56,6 +62,8 @@ class Dubbing:
     dubbable: frozenset[str]
     edits: Edits
     steps: Steps
+    speech: Sequence[Span]
+    ears: Callable[[Clip], Awaitable[Transcript]]
     done: dict[int, list[Segment]] = field(default_factory=dict)
 
     @property
@@ -90,7 +98,7 @@ class Dubbing:
         segments = [replace(segment, translation="") if segment.id in own else segment for segment in segments]
         clips = self.workspace.path(name, f"clips-{key(engines.tts.what())[:8]}")  # other engines, other voices
         edited = [(s.id, s.edited, s.translation, s.wanted_voice) for s in segments if s.edited]
-        made_from = key(made_from, ask.voice_gender, engines.tts.what(), rooms.speak.what(), edited)
+        made_from = key(made_from, ask.voice_gender, engines.tts.what(), rooms.speak.what(), edited, *self.listening())
         work = speak(
             segments,
             language=self.target,
@@ -100,6 +108,7 @@ class Dubbing:
             settings=rooms.speak,
             report=self.report,
             until=window.end,
+            judge=self.judge(),
         )
         segments = await self.steps.take("tts", f"{name}/speak", made_from, work, all_said)
 
@@ -109,6 +118,18 @@ class Dubbing:
         self.done[number] = [own.get(segment.id, segment) for segment in segments]
         if number == 0 and self.target not in self.request.also:
             await self.preview(window)
+
+    def judge(self) -> Judge | None:
+        """Who listens to the dub; None where that is not wanted, or the recogniser does not hear its language."""
+        if not self.listening():
+            return None
+        return Judge(understanding(self.ears, self.target), self.rooms.quality.min_match)
+
+    def listening(self) -> tuple[object, ...]:
+        """What the back-check depends on; empty without one."""
+        rules, hears = self.rooms.quality, self.models.hears
+        listens = rules.back_check and (hears is None or self.target in hears)
+        return (rules.min_match, self.settings.engines.asr.what()) if listens else ()
 
     async def translate(self, segments: Sequence[Segment]) -> list[Segment]:
         """Each run of one language by its own models; one from which no way leads keeps its words."""
@@ -251,9 +272,17 @@ class Dubbing:
 
     def conclude(self, segments: list[Segment], dubbed: list[Segment], mixed: Mixed) -> Result:
         """Measures what came out and writes the report."""
+        covered, missed = coverage(self.speech, segments)
+        found = faults(dubbed, missed, self.rooms)
+        amiss = {(fault.segment, fault.start) for fault in found if not fault.mended}
         quality = measure(dubbed, self.source, mixed, self.rooms)
+        quality = replace(quality, coverage=covered, faults=len(amiss))
         tell(self.report, segments, dubbed, quality, into=self.target if self.request.also else "")
-        facts = report_json(self.request, self.source, self.language, segments, mixed, quality, self.report)
+        passing = gates(quality, self.rooms.quality)
+        judge(passing, self.rooms.quality, self.report)
+        facts = report_json(
+            self.request, self.source, self.language, segments, mixed, quality, found, passing, self.report
+        )
         write_json(self.drafts.report, facts)
         write_atomically(self.drafts.report_page, page(facts).encode())
         return Result(

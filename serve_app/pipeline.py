@@ -20,7 +20,7 @@ from pathlib import Path
 from configs.app import AppSettings
 from configs.pipeline import STAGES, PipelineSettings
 from models.errors import InvalidJob, NoSpeech
-from models.segment import Span
+from models.segment import Clip, Span, Transcript
 from serve_app.dubbing import Dubbing
 from serve_app.engines import Models
 from serve_app.excerpts import Excerpts
@@ -120,9 +120,13 @@ class Line:
     report: Report
     edits: Rows
     input: tuple[int, ...] = ()
+    ears: Callable[[Clip], Awaitable[Transcript]] = field(init=False)
     dubbable: dict[str, frozenset[str]] = field(default_factory=dict)
     segments_total: int = 0
     segments_done: int = 0
+
+    def __post_init__(self) -> None:
+        self.ears = self.models.recognize
 
     @property
     def rooms(self) -> PipelineSettings:
@@ -157,6 +161,8 @@ class Line:
             self.dubbable[target],
             Edits(self.edits, target),
             Steps(self.workspace, self.report, of),
+            heard.speech,
+            self.ears,
         )
 
     # -- the whole file --------------------------------------------------------------------------------------------
@@ -186,7 +192,7 @@ class Line:
         with room(self.report, "audio_extraction"):
             made_from = key(source, self.input[1:])
             if await asyncio.to_thread(self.workspace.load, "extract", made_from) is None:
-                self.report.describe(early_preview="")  # what may be there belongs to another film
+                self.report.describe(early_preview="", preview_ids=())  # what may be there belongs to another film
                 await extract(source, wav, self.rooms.extract, self.rooms.stall_s, self.report)
                 await asyncio.to_thread(self.workspace.save, "extract", made_from, wav.name, files=[wav])
         self.report.finish("audio_extraction")

@@ -2,7 +2,9 @@
 
 Percentages are 0–100. lip_sync: share of segments that start within 150 ms of the original and end within 200 ms.
 translation: share of segments whose final text passes every check. voice: share of segments that were spoken, at a
-natural tempo, times one if the output's loudness and peak are within bounds and half if they are not.
+natural tempo, times one if the output's loudness and peak are within bounds and half if they are not. spoken: share of
+segments with something to say that were spoken. coverage: share of detected speech, in seconds, that became segments.
+understood: share of the dub's words that a recogniser heard in it, where it was asked.
 """
 
 from collections.abc import Sequence
@@ -12,6 +14,8 @@ from typing import Any
 
 from configs.pipeline import PipelineSettings
 from models.segment import Segment
+from models.tts.plausible import sayable
+from serve_app.gates import Fault, Gate
 from serve_app.jobs.job import Quality, Request
 from serve_app.jobs.report import Report
 from serve_app.media.probe import Source
@@ -20,7 +24,12 @@ from serve_app.stages.mux import Mixed
 LOUDNESS_TOLERANCE_LU = 1.0
 
 
+VERSION = 2
+"""Of the JSON report; fields are added, never changed. 2: version, faults, gates, retries and understood."""
+
+
 def measure(segments: Sequence[Segment], source: Source, mixed: Mixed, settings: PipelineSettings) -> Quality:
+    """What is measured on the segments that were to be dubbed, and on the output."""
     tempos = [s.tempo for s in segments if s.tempo is not None]
     frame = 1 / source.frame_rate if source.frame_rate else 0.05
     return Quality(
@@ -31,6 +40,8 @@ def measure(segments: Sequence[Segment], source: Source, mixed: Mixed, settings:
         lufs=mixed.lufs,
         mean_tempo=sum(tempos) / len(tempos) if tempos else None,
         condensed=sum(s.condensed for s in segments),
+        spoken=share(s.speech is not None for s in segments if sayable(s.translation or s.text)),
+        understood=understood(segments),
     )
 
 
@@ -38,6 +49,13 @@ def share(outcomes: Any) -> float | None:
     """Percentage of true outcomes; None when there are none."""
     judged = list(outcomes)
     return 100 * sum(judged) / len(judged) if judged else None
+
+
+def understood(segments: Sequence[Segment]) -> float | None:
+    """Percentage over all words; None when nobody listened."""
+    heard = [(s.understood, len(s.translation or "")) for s in segments if s.understood is not None]
+    letters = sum(length for _, length in heard)
+    return 100 * sum(match * length for match, length in heard) / letters if letters else None
 
 
 def end_of_dub(segment: Segment) -> float | None:
@@ -70,10 +88,13 @@ def report_json(
     segments: Sequence[Segment],
     mixed: Mixed,
     quality: Quality,
+    found: Sequence[Fault],
+    passing: Sequence[Gate],
     report: Report,
 ) -> dict[str, Any]:
     """The JSON report of a job: one row a segment, and every decision, retry and warning."""
     return {
+        "version": VERSION,
         "job": request.job_id,
         "input": {**asdict(source), "path": Path(source.path).name},
         "source_language": language,
@@ -82,6 +103,8 @@ def report_json(
         "stage_seconds": {stage: round(s, 3) for stage, s in report.stage_seconds().items()},
         "output": asdict(mixed),
         "quality": asdict(quality),
+        "gates": [{**asdict(gate), "passed": gate.passed} for gate in passing],
+        "faults": [asdict(fault) for fault in found],
         "log": [asdict(line) for line in report.lines()],
         "insights": [asdict(insight) for insight in report.insights()],
     }
@@ -98,16 +121,16 @@ def tell(
     report: Report, segments: Sequence[Segment], dubbed: Sequence[Segment], quality: Quality, into: str = ""
 ) -> None:
     """The insight that every finished job has: what was measured on it. `into` names the language where it must."""
-    spoken, flagged = sum(s.dub is not None for s in dubbed), sum(bool(s.flags) for s in dubbed)
-    title = f"{spoken} of {len(dubbed)} segments dubbed" if dubbed else f"{len(segments)} segments subtitled"
+    said, flagged = sum(s.dub is not None for s in dubbed), sum(bool(s.flags) for s in dubbed)
+    title = f"{said} of {len(dubbed)} segments dubbed" if dubbed else f"{len(segments)} segments subtitled"
     title += f" ({into})" if into else ""
     if quality.lip_sync is None:
         finding = "The languages are the same, so the original sound stays."
     else:
         finding = (
             f"{quality.lip_sync:.0f} % in time; {flagged} with an open translation check; "
-            f"{quality.condensed} shortened to fit."
+            f"{quality.condensed} shortened to fit; {quality.faults} with a fault."
         )
-    clean = spoken == len(dubbed) and not flagged
+    clean = not quality.faults
     report.insight("success" if clean else "warning", title, finding, "medium" if clean else "high", **asdict(quality))
     report.log("video_combination", f"Finished: {title}. {finding}", level="success")

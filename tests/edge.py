@@ -98,8 +98,16 @@ def edge_service(tls: ssl.SSLContext | None = None) -> Iterator[EdgeService]:
         ready.set()
         loop.run_forever()
         loop.run_until_complete(runner.cleanup())
+        loop.run_until_complete(left())
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+    async def left() -> None:
+        """Waits for whoever is still saying goodbye, and for the sockets that are closed after that."""
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+        for _ in range(10):
+            await asyncio.sleep(0)
 
     thread = threading.Thread(target=run)
     thread.start()

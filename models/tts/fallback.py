@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from configs.engines import TtsSettings
 from models.errors import DubError, StageFailed
@@ -50,12 +50,15 @@ class FallbackTts:
         return any(self._supports(name, language) for name in self._settings.engines)
 
     def speak(self, utterances: list[Utterance]) -> list[Speech]:
-        """Each utterance by the first engine that manages it. Raises StageFailed when none did."""
+        """Each utterance by the first engine that manages it, with the reasons of those that did not.
+
+        Raises StageFailed when none did.
+        """
         return [self._say(utterance) for utterance in utterances]
 
     def _say(self, utterance: Utterance) -> Speech:
-        reasons = []
-        for name in self._order():
+        reasons: list[str] = []
+        for name in self._order(utterance.avoid):
             try:
                 engine = self.engine(name)
                 if not engine.supports(utterance.language):
@@ -66,13 +69,14 @@ class FallbackTts:
                 self._failed(name, error)
             else:
                 self._breakers[name] = _Breaker()
-                return speech
+                return replace(speech, failed=tuple(reasons)) if reasons else speech
         said = "; ".join(reasons) or f"none has a voice for {utterance.language}"
         raise StageFailed("tts", f"no speech engine could say it: {said}")
 
-    def _order(self) -> list[str]:
+    def _order(self, avoid: tuple[str, ...]) -> list[str]:
         now = self._clock()
-        return sorted(self._settings.engines, key=lambda name: self._breakers[name].rests_until > now)
+        names = [name for name in self._settings.engines if name not in avoid]
+        return sorted(names, key=lambda name: self._breakers[name].rests_until > now)
 
     def engine(self, name: str) -> Tts:
         """The engine itself, loaded if it was not. Raises ArtifactMissing, and whatever its library raises."""

@@ -122,6 +122,10 @@ class Quality:
     lufs: float | None = None
     mean_tempo: float | None = None
     condensed: int = 0
+    spoken: float | None = None  # of the segments to be dubbed, those that a voice said
+    coverage: float | None = None  # of the seconds of speech that were detected, those that became text
+    understood: float | None = None  # of the words of the dub, those that a recogniser heard in it
+    faults: int = 0  # segments, or stretches of speech, with something amiss
 
 
 @dataclass(frozen=True, slots=True)

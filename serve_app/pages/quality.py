@@ -45,7 +45,24 @@ def page(report: dict[str, Any]) -> str:
         "height": HEIGHT,
         "paces": [p[1:] for p in PACES],
     }
-    return _pages.get_template("quality.html.j2").render(facts, clock=clock, seconds=sum(spent for _, spent in stages))
+    return _pages.get_template("quality.html.j2").render(
+        facts, clock=clock, percent=percent, remarks=remarks, seconds=sum(spent for _, spent in stages)
+    )
+
+
+def percent(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+def remarks(segment: dict[str, Any]) -> list[str]:
+    """What is to be said of a sentence beside its figures; a report of an earlier release says less."""
+    heard = segment.get("understood")
+    return [
+        *segment["flags"],
+        *(["said in fewer words"] if segment.get("condensed") else []),
+        *segment.get("retries", ()),
+        *([] if heard is None else [f"{heard:.0%} of its words recognised"]),
+    ]
 
 
 def timeline(segments: list[dict[str, Any]], loudness: Any, duration: float) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,6 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypedDict
@@ -22,14 +21,13 @@ from models.artifact import digest
 from models.errors import DubError, OutOfSpace, Stalled
 from models.segment import Alternative, Segment, Speech, Utterance
 from models.translation.quality import speech_seconds
-from models.tts.plausible import require_plausible, sayable
-from serve_app.fitting import Fitting, Take
+from models.tts.plausible import sayable
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import disk_space
 from serve_app.media import audio
+from serve_app.retakes import Judge, Retakes, Say
 
 STAGE = "tts"
-Say = Callable[[Utterance], Awaitable[Speech]]
 logger = logging.getLogger(__name__)
 
 
@@ -43,8 +41,11 @@ async def speak(
     settings: SpeakSettings,
     report: Report,
     until: float | None = None,
+    judge: Judge | None = None,
 ) -> list[Segment]:
     """The segments with `speech` (folder/<id>.wav), `spoken` and `voice`; all three None where nobody could speak.
+
+    And with `retries`, and `understood` where a `judge` listens.
 
     `language` is the target's ISO-639-1 code, `gender` male, female or neutral; empty: each segment's own,
     where it is known; a voice that was wanted for one segment goes before both. `until` is where the last slot ends,
@@ -52,7 +53,7 @@ async def speak(
     """
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     gate = asyncio.Semaphore(settings.at_once)
-    booth = _Booth(language, gender, say, folder, settings, report)
+    booth = _Booth(language, gender, say, folder, settings, report, judge)
 
     async def one(segment: Segment, slot: float) -> Segment:
         async with gate:
@@ -71,12 +72,14 @@ def slots(segments: list[Segment], until: float | None = None) -> list[float]:
 
 
 class _Note(TypedDict):
-    """What lies beside a clip: a hash of what was asked, the words, who spoke, how many seconds, the file's SHA-256."""
+    """What lies beside a clip: a hash of what was asked, what came of it (as in Segment), and the file's SHA-256."""
 
     key: str
     text: str
     voice: str
     spoken: float
+    retries: list[str]
+    understood: float | None
     sha256: str
 
 
@@ -90,9 +93,10 @@ class _Booth:
     folder: Path
     settings: SpeakSettings
     report: Report
+    judge: Judge | None
 
     async def record(self, segment: Segment, slot: float) -> Segment:
-        silent = replace(segment, speech=None, spoken=None, voice=None)
+        silent = replace(segment, speech=None, spoken=None, voice=None, retries=(), understood=None)
         try:
             if not sayable(segment.translation or ""):
                 return silent
@@ -112,21 +116,40 @@ class _Booth:
         note, key = wav.with_suffix(".json"), self._key(segment, utterance, slot)
         known = await asyncio.to_thread(_recall, wav, note, key)
         done = known or await self._said(segment, utterance, slot, wav, note, key)
-        spoken = replace(segment, speech=str(wav), spoken=done["spoken"], voice=done["voice"])
+        spoken = replace(
+            segment,
+            speech=str(wav),
+            spoken=done["spoken"],
+            voice=done["voice"],
+            retries=tuple(done["retries"]),
+            understood=done["understood"],
+        )
         return spoken if done["text"] == segment.translation else self._condensed(spoken, done["text"])
 
     async def _said(
         self, segment: Segment, utterance: Utterance, slot: float, wav: Path, note: Path, key: str
     ) -> _Note:
-        take = await Fitting(self._clip, self.settings).best(segment, utterance, slot)
-        done = await asyncio.to_thread(_keep, wav, take, note, key)
+        retakes = Retakes(self.say, self.settings, self.judge)
+        take, understood = await retakes.best(segment, utterance, slot)
+        done = _Note(
+            key=key,
+            text=take.text,
+            voice=take.speech.voice,
+            spoken=take.seconds,
+            retries=retakes.reasons,
+            understood=understood,
+            sha256="",
+        )
+        done = await asyncio.to_thread(_keep, wav, take.speech, note, done)
         self._introduce(take.speech.voice)
+        self._repaired(segment, done)
         return done
 
     def _key(self, segment: Segment, utterance: Utterance, slot: float) -> str:
         words = [utterance.text, [asdict(other) for other in segment.alternatives], segment.flags, segment.edited]
         asked = [utterance.language, utterance.gender, round(segment.duration, 3), round(slot, 3)]
-        return hashlib.sha256(json.dumps([words, asked, self.settings.model_dump_json()]).encode()).hexdigest()
+        rules = [self.settings.model_dump_json(), self.judge and self.judge.min_match]
+        return hashlib.sha256(json.dumps([words, asked, rules]).encode()).hexdigest()
 
     def _condensed(self, segment: Segment, text: str) -> Segment:
         """With `text`, one of the alternatives, as its translation, and the translation among the alternatives."""
@@ -145,9 +168,6 @@ class _Booth:
             condensed=True,
         )
 
-    async def _clip(self, utterance: Utterance) -> Speech:
-        return await asyncio.to_thread(_polish, await self.say(utterance), utterance, self.settings)
-
     def _introduce(self, voice: str) -> None:
         """Says once per job who speaks, and once when another engine has to step in."""
         engine, _, name = voice.partition(":")
@@ -160,6 +180,14 @@ class _Booth:
         else:
             self.report.log(STAGE, f"Using {engine} voice {name}", voice=voice)
 
+    def _repaired(self, segment: Segment, done: _Note) -> None:
+        if not done["retries"]:
+            return
+        engine, _, name = done["voice"].partition(":")
+        reasons = "; ".join(done["retries"])
+        message = f"Segment {segment.id} at {segment.start:.1f} s is said by the {engine} voice {name}: {reasons}"
+        self.report.log(STAGE, message, "warning", chunk_id=str(segment.id), retries=done["retries"])
+
     def _missed(self, segment: Segment, error: Exception) -> None:
         reason = str(error) if isinstance(error, DubError) else "the speech engine is out of order"
         logger.warning("segment %d was not spoken", segment.id, exc_info=error)
@@ -170,26 +198,11 @@ class _Booth:
         )
 
 
-def _polish(speech: Speech, utterance: Utterance, settings: SpeakSettings) -> Speech:
-    """Silence trimmed, loudness and peaks as configured; raises StageFailed when too little is left."""
-    sound = audio.trim(speech.audio, speech.sample_rate, settings.silence_db)
-    trimmed = require_plausible(replace(speech, audio=sound), utterance)
-    level = audio.normalize(trimmed.audio, speech.sample_rate, settings.lufs, settings.peak_db)
-    return replace(speech, audio=level)
-
-
-def _keep(wav: Path, take: Take, note: Path, key: str) -> _Note:
-    """Writes the clip and its note, and gives the note."""
-    speech = take.speech
+def _keep(wav: Path, speech: Speech, note: Path, done: _Note) -> _Note:
+    """Writes the clip and its note, and gives the note with the hash of the clip."""
     with disk_space():
         audio.write(wav, speech.audio, speech.sample_rate)
-        done: _Note = {
-            "key": key,
-            "text": take.text,
-            "voice": speech.voice,
-            "spoken": speech.duration,
-            "sha256": digest(wav),
-        }
+        done["sha256"] = digest(wav)
         note.write_text(json.dumps(done), "utf-8")
         return done
 

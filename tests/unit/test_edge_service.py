@@ -1,6 +1,7 @@
 """The edge engine and its library against a service on this machine that speaks the protocol, and fails in its ways."""
 
 import datetime
+import gc
 import ipaddress
 import ssl
 from collections.abc import Iterator
@@ -31,8 +32,11 @@ QUICK = {"backoff_s": 0.0, "edge_per_s": 1000.0, "edge_max_delay_s": 0.0, "edge_
 
 
 @pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No proxy, and what is left open shows in the test that left it."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield
+    gc.collect()
 
 
 @pytest.fixture
