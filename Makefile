@@ -37,6 +37,8 @@ bench-recognition: .venv/.bench ## recognition speed beside faster-whisper's two
 
 chaos: .venv/.test ## kill the service again and again while it works; what was lost or done twice, last line JSON
 	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos --kills 0 --ends "" --updates 10
+	$(BIN)/python -m tests.chaos --database postgresql
 
 clean: ## remove what make has made; jobs and their videos under var/ stay
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -4,6 +4,9 @@ The HTTP door listens on loopback. Serve's gRPC door has no host option and list
 own processes, which ask for a token that is made anew at each start; a machine with a network needs a firewall in front
 of both. There is no dashboard here (it costs half a gigabyte); `serve deploy` on a cluster started with
 `ray start --head` brings it.
+
+SIGHUP reads the config file again and deploys what it says now, a replica at a time: jobs go on from their checkpoints,
+and clients take their streams up again. Ports and other things outside `applications:` stay as they were.
 """
 
 import io
@@ -33,7 +36,7 @@ from ray import serve
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
-from models.errors import ArtifactMissing, StageFailed
+from models.errors import ArtifactMissing, DubError, StageFailed
 
 OBJECT_STORE_BYTES = 256 * 1024**2
 """Clips of sound are all that travels: 30 s are 2 MB."""
@@ -55,31 +58,52 @@ def serve_until_stopped(config: Path, say: Callable[[str], None], verbose: bool 
     """
     schema = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
     check_ports(schema)
-    stopped = threading.Event()
+    stopped, changed = threading.Event(), threading.Event()
     say("starting Ray on this machine")
     start_ray(verbose)
     try:
         for name in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets handlers of its own
             signal.signal(name, lambda *_: stopped.set())
+        signal.signal(signal.SIGHUP, lambda *_: changed.set())
         check_resources(schema)
         deploy(schema, stopped, say)
         if not stopped.is_set():
             say(f"ready: gRPC on port {schema.grpc_options.port}, HTTP on port {schema.http_options.port}")
-        watch(stopped)
+        while watch(stopped, changed):
+            update(config, stopped, say)
         say("shutting down")
     finally:
         shut_down(verbose)
 
 
-def watch(stopped: threading.Event) -> None:
-    """Returns when it is told to stop. Raises StageFailed when a process dies without which there is no Ray.
+def watch(stopped: threading.Event, changed: threading.Event) -> bool:
+    """Returns whether the config has changed; False when it is time to stop.
 
-    Ray would wait a minute for its control store to come back, and forever for its scheduler, with doors that are open
-    and nobody behind them.
+    Raises StageFailed when a process dies without which there is no Ray: it would wait a minute for its control store
+    to come back, and forever for its scheduler, with doors that are open and nobody behind them.
     """
     while not stopped.wait(WATCH_S):
         if not heart_beats():
             raise StageFailed("serve", "Ray has died; start the service again, its jobs go on where they stood")
+        if changed.is_set():
+            changed.clear()
+            return True
+    return False
+
+
+def update(config: Path, stopped: threading.Event, say: Callable[[str], None]) -> None:
+    """Deploys what the config file says now. One that does not fit, or does not come up, ends nothing: it is told."""
+    say("the config is read again")
+    try:
+        schema = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
+        check_resources(schema)
+        roll_out(schema, stopped, say)
+    except DubError as error:
+        say(f"not updated: {error}")
+    except (OSError, ValueError, yaml.YAMLError):
+        say("not updated: the config file cannot be read; mend it and send the signal again")
+    else:
+        say("updated")
 
 
 def heart_beats() -> bool:
@@ -129,6 +153,11 @@ def deploy(schema: ServeDeploySchema, stopped: threading.Event, say: Callable[[s
         http_options=schema.http_options.model_dump(),
         grpc_options=schema.grpc_options.model_dump(),
     )
+    roll_out(schema, stopped, say)
+
+
+def roll_out(schema: ServeDeploySchema, stopped: threading.Event, say: Callable[[str], None]) -> None:
+    """Raises ArtifactMissing with the reason when an application does not come up."""
     # what `serve run FILE` does; there is no public call that takes a config file
     _get_global_client().deploy_apps(schema, _blocking=False)
     say("loading the engines")

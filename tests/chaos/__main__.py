@@ -1,11 +1,13 @@
 """Kills the service while it works, again and again, and counts what was lost and what was done twice.
 
-    make chaos                                   # 20 jobs, a kill every 2 s, everything started again three times
+    make chaos                                   # 20 jobs, a kill every 2 s, everything started again three times;
+                                                 # the same on PostgreSQL, and with ten updates in place of the kills
     python -m tests.chaos --jobs 4 --kills 3     # the short one that `make test` runs
 
 The films are dubbed once in this process, undisturbed. Then the real service is started, with the same engines made
 slow, and given them all at once; while it works a part of it, chosen by chance, is killed every few seconds, and later
-everything at the same moment, after which it is started again as whoever supervises it would. When every job has ended,
+everything at the same moment, after which it is started again as whoever supervises it would. Or it is updated: all
+parts are replaced by new ones, one after the other, as after a change of its config. When every job has ended,
 its files must equal those of the undisturbed dub, and no engine may have been asked for what it had answered before.
 
 It ends with a table and one line of JSON. The exit code is 0 if nothing was lost, nothing differs, and nothing was done
@@ -23,6 +25,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,9 +38,11 @@ from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
 from serve_app.local import models
 from serve_app.pipeline import dub
+from tests import postgres
 from tests.chaos import journal
 from tests.chaos.application import PARTS, Application, send
 from tests.chaos.films import film, fingerprint
+from tests.chaos.journal import Span
 
 ENGINES = "tests.chaos.engines"
 ARGS: dict[str, Any] = {
@@ -57,10 +63,13 @@ DIES_BY_ITSELF_S = 30.0
 @dataclass
 class Outcome:
     submitted: int
+    database: str = "sqlite"
     finished: int = 0
     different: int = 0
     kills: Counter[str] = field(default_factory=Counter)
-    kill_times: list[float] = field(default_factory=list)
+    cuts: list[Span] = field(default_factory=list)
+    updates: int = 0
+    under_load: int = 0
     restarts: int = 0
     hung: int = 0
     calls: int = 0
@@ -75,11 +84,15 @@ class Outcome:
 
     def row(self) -> dict[str, Any]:
         return {
+            "database": self.database,
             "submitted": self.submitted,
             "finished": self.finished,
             "different": self.different,
+            "errors": len(self.errors),
             "kills": sum(self.kills.values()),
             "restarts": self.restarts,
+            "updates": self.updates,
+            "under_load": self.under_load,
             "hung": self.hung,
             "calls": self.calls,
             "repeated_calls": self.repeated_calls,
@@ -126,23 +139,40 @@ class Listener(threading.Thread):
 class Chaos:
     """One run: `plan` is what happens, a role to kill or "restart", one every `every_s` seconds."""
 
-    def __init__(self, application: Application, listeners: list[Listener], every_s: float, seed: int) -> None:
+    def __init__(
+        self, application: Application, listeners: list[Listener], every_s: float, seed: int, database: str
+    ) -> None:
         self._application = application
         self._listeners = listeners
         self._every_s = every_s
         self._chance = random.Random(seed)
-        self.outcome = Outcome(len(listeners))
+        self.outcome = Outcome(len(listeners), database)
 
-    def run(self, kills: int, ends: list[str]) -> None:
-        """`kills` of parts, with the `ends` of everything spread evenly among them."""
-        steps = ["part"] * kills
+    def run(self, kills: int, ends: list[str], updates: int = 0) -> None:
+        """`kills` of parts or `updates` of all, with the `ends` of everything spread evenly among them."""
+        steps = ["part"] * kills + ["update"] * updates
         for number, end in enumerate(ends, 1):
             steps.insert(round(len(steps) * number / (len(ends) + 1)), end)
         for step in steps:
             time.sleep(self._every_s)
-            if not any(listener.is_alive() for listener in self._listeners):
+            if step == "update":
+                self._update()
+                continue
+            if not self._alive():
                 return
             self._part() if step == "part" else self._end(step)
+
+    def _alive(self) -> int:
+        return sum(listener.is_alive() for listener in self._listeners)
+
+    def _update(self) -> None:
+        """What is under way in a part that is replaced may be cut off at any moment until all are new."""
+        began, under_load = time.time(), self._alive()
+        seconds = self._application.update()
+        self.outcome.cuts.append((began, time.time()))
+        self.outcome.updates += 1
+        self.outcome.under_load += under_load > 0
+        print(f"  updated in {seconds:.1f} s; of {under_load} jobs, {self._alive()} are to go", flush=True)
 
     def _part(self) -> None:
         there = [process for role in PARTS for process in self._application.of_role(role)]
@@ -169,9 +199,8 @@ class Chaos:
     def _killed(self, role: str, there: bool) -> None:
         if there:
             self.outcome.kills[role] += 1
-            self.outcome.kill_times.append(time.time())
-            alive = sum(listener.is_alive() for listener in self._listeners)
-            print(f"  killed {role}; {alive} jobs to go", flush=True)
+            self.outcome.cuts.append((time.time(), time.time()))
+            print(f"  killed {role}; {self._alive()} jobs to go", flush=True)
 
 
 def measure(
@@ -185,10 +214,10 @@ def measure(
         outcome.finished += 1
         outcome.different += not same
     calls = journal.read(application.journal)
-    vain, excused = journal.repeated(calls, outcome.kill_times, work, delay)
+    vain, excused = journal.repeated(calls, outcome.cuts, work, delay)
     outcome.calls, outcome.repeated_calls, outcome.excused_calls = len(calls), len(vain), len(excused)
     for call in vain[:10]:
-        print(f"  again: {call.work}, first answered at {call.ended}, kills {outcome.kill_times}")
+        print(f"  again: {call.work}, first answered at {call.ended}, kills {outcome.cuts}")
 
 
 def chaos(options: argparse.Namespace, folder: Path) -> Outcome:
@@ -197,7 +226,18 @@ def chaos(options: argparse.Namespace, folder: Path) -> Outcome:
     films = {name: film(folder / "films" / f"{name}.mp4", n, options.seconds) for n, name in enumerate(names)}
     print(f"dubbing {len(films)} films of {options.seconds:g} s undisturbed", flush=True)
     expected, work = asyncio.run(undisturbed(films, folder / "undisturbed"))
-    application = Application(folder / "service", ARGS, {"CHAOS_DELAY_S": str(options.delay)})
+    with database(options.database) as environment:
+        environment["CHAOS_DELAY_S"] = str(options.delay)
+        return disturbed(options, Application(folder / "service", ARGS, environment), films, expected, work)
+
+
+def disturbed(
+    options: argparse.Namespace,
+    application: Application,
+    films: dict[str, Path],
+    expected: dict[str, str],
+    work: set[journal.Work],
+) -> Outcome:
     with application.gone_afterwards():
         print(f"service ready in {application.start():.1f} s", flush=True)
         began = time.monotonic()
@@ -206,8 +246,8 @@ def chaos(options: argparse.Namespace, folder: Path) -> Outcome:
             listener.start()
         for listener in listeners:
             listener.accepted.wait(60)
-        run = Chaos(application, listeners, options.every, options.seed)
-        run.run(options.kills, options.ends.split(",") if options.ends else [])
+        run = Chaos(application, listeners, options.every, options.seed, options.database)
+        run.run(options.kills, options.ends.split(",") if options.ends else [], options.updates)
         deadline = time.monotonic() + options.limit
         for listener in listeners:
             listener.join(max(0.0, deadline - time.monotonic()))
@@ -217,6 +257,18 @@ def chaos(options: argparse.Namespace, folder: Path) -> Outcome:
         run.outcome.errors = {listener.name: listener.error for listener in listeners if listener.error}
         measure(run.outcome, application, expected, work, options.delay)
     return run.outcome
+
+
+@contextmanager
+def database(kind: str) -> Iterator[dict[str, str]]:
+    """What the service has to be told to keep its jobs there; a PostgreSQL that outlives all kills."""
+    if kind == "sqlite":
+        yield {}
+        return
+    if reason := postgres.why_not():
+        sys.exit(reason)
+    with postgres.running() as server:
+        yield {"DATABASE_URL": server.schema()}
 
 
 def table(outcome: Outcome) -> None:
@@ -229,7 +281,11 @@ def table(outcome: Outcome) -> None:
 
 def alone(arguments: list[str]) -> None:
     """Begins again in a network namespace of its own where that is allowed."""
-    space = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    root = os.geteuid() == 0
+    if not root and options(arguments).database == "postgresql":
+        return  # who is made root to get a namespace cannot be another user in there, and PostgreSQL wants no root
+    space = ["unshare", *([] if root else ["--map-root-user"]), "--net"]
+    space += ["sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
     try:
         allowed = subprocess.run([*space, "true"], capture_output=True, check=False).returncode == 0
     except OSError:
@@ -247,6 +303,8 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--every", type=float, default=2.0, help="seconds between kills")
     parser.add_argument("--kills", type=int, default=60, help="of parts, at most; there are none once all jobs ended")
     parser.add_argument("--ends", default="raylet,gcs,all", help="what is killed that takes everything with it")
+    parser.add_argument("--updates", type=int, default=0, help="times that all parts are replaced, one after the other")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds that jobs may take after the last kill")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(arguments)

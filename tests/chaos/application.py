@@ -18,6 +18,8 @@ from serve_app.demo import wait_until_ready
 from serve_app.grpc_client import GrpcClient
 from tests.service import REPOSITORY, free_port
 
+Deployments = dict[str, dict[str, Any]]
+
 ROLES = {
     "Driver": "ServeReplica:dubserve:Driver",
     "Recognizer": "ServeReplica:dubserve:Recognizer",
@@ -35,17 +37,26 @@ PARTS = ("Driver", "Recognizer", "Translator", "Ingress", "proxy", "ffmpeg")
 """What the service survives without being started again."""
 
 
-class Application:
-    """Roots and config in `folder`; `start` it, `kill` parts or all of it, and `start` it again."""
+UPDATED = "\nupdated"
+UPDATE_S = 180.0
 
-    def __init__(self, folder: Path, args: dict[str, Any], environment: dict[str, str]) -> None:
+
+class Application:
+    """Roots and config in `folder`; `start` it, `kill` parts or all of it, and `start` it again.
+
+    `deployments` changes the numbers of some of them.
+    """
+
+    def __init__(
+        self, folder: Path, args: dict[str, Any], environment: dict[str, str], deployments: Deployments | None = None
+    ) -> None:
         self.roots = {name: folder / name.lower() for name in ("UPLOADS_DIR", "ARTIFACTS_DIR", "TEMP_WORK_DIR")}
         for root in self.roots.values():
             root.mkdir(parents=True)
         self._log = folder / "service.log"
         self._config = folder / "serve_config.yaml"
         self._grpc, self._http = free_port(), free_port()
-        self._config.write_text(yaml.safe_dump(_config(args, self._grpc, self._http)))
+        self._config.write_text(yaml.safe_dump(_config(args, deployments or {}, self._grpc, self._http)))
         self.journal = folder / "journal.jsonl"
         paths = {name: str(root) for name, root in {**self.roots, "CHAOS_JOURNAL": self.journal}.items()}
         self._environment = {**os.environ, **environment, **paths, "PYTHONPATH": str(REPOSITORY)}
@@ -67,6 +78,22 @@ class Application:
                 command, env=self._environment, stdout=log, stderr=log, cwd=REPOSITORY, start_new_session=True
             )
         wait_until_ready(self._process, f"http://127.0.0.1:{self._http}/readyz")
+        return time.monotonic() - began
+
+    def update(self) -> float:
+        """Changes the config and has it read again; returns the seconds until all parts are new ones."""
+        began = time.monotonic()
+        assert self._process is not None
+        config = yaml.safe_load(self._config.read_text())
+        jobs = config["applications"][0]["args"].setdefault("jobs", {})
+        jobs["max_queued"] = jobs.get("max_queued", 10_000) + 1
+        self._config.write_text(yaml.safe_dump(config))
+        before = self._log.read_text().count(UPDATED)
+        self._process.send_signal(signal.SIGHUP)
+        while self._log.read_text().count(UPDATED) == before:
+            if "not updated" in self._log.read_text() or time.monotonic() > began + UPDATE_S or not self.running:
+                raise RuntimeError(self._log.read_text())
+            time.sleep(0.2)
         return time.monotonic() - began
 
     @property
@@ -91,6 +118,8 @@ class Application:
             for process in processes:
                 send(process, sign)
         psutil.wait_procs(processes, timeout=10)
+        if self._process is not None:
+            self._process.poll()  # else it would be taken for one that nobody has waited for
 
     def ended_within(self, seconds: float) -> bool:
         assert self._process is not None
@@ -123,8 +152,11 @@ def send(process: psutil.Process, sign: signal.Signals) -> bool:
     return True
 
 
-def _config(args: dict[str, Any], grpc_port: int, http_port: int) -> dict[str, Any]:
+def _config(args: dict[str, Any], deployments: Deployments, grpc_port: int, http_port: int) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load((REPOSITORY / "serve_config.yaml").read_text())
     config["grpc_options"]["port"], config["http_options"]["port"] = grpc_port, http_port
-    config["applications"][0]["args"] = args
+    [application] = config["applications"]
+    application["args"] = args
+    for deployment in application["deployments"]:
+        deployment.update(deployments.get(deployment["name"], {}))
     return config

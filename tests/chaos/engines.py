@@ -5,7 +5,8 @@ a file that is only appended to, so that a kill loses at most the line that it i
 was asked. The recogniser hears words that are made from the sound, so that no two films ever ask for the same sentence.
 
 Named in a config as `tests.chaos.engines:Recognizer` and so on; CHAOS_JOURNAL is the file, CHAOS_DELAY_S the time that
-each call takes.
+each call takes. Of translators that are called `StuckTranslator`, the one that is first asked by a job writes its
+process id into CHAOS_STUCK and never answers any more.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from configs.engines import AsrSettings, TranslationSettings, TtsSettings, VadSettings
@@ -94,6 +96,19 @@ class Translator(echo.EchoTranslator):
         asked = _name(sentence.text, sentence.source, sentence.target)
         _write("began", "translate", asked)
         return self._threads.submit(_answered, "translate", asked, lambda: self.translate([sentence])[0])
+
+
+class StuckTranslator(Translator):
+    def submit(self, sentence: Sentence, caller: str = "") -> "Future[Sentence]":
+        try:
+            with Path(os.environ["CHAOS_STUCK"]).open("x") as file:
+                file.write(str(os.getpid()))
+        except FileExistsError:
+            pass
+        if Path(os.environ["CHAOS_STUCK"]).read_text() == str(os.getpid()):
+            _write("began", "translate", _name(sentence.text, sentence.source, sentence.target))
+            return Future()
+        return super().submit(sentence, caller)
 
 
 class Tts(echo.EchoTts):

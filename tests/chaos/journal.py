@@ -1,9 +1,10 @@
 """What the engines were asked, read from their journal, and what of it they were asked in vain.
 
 An answer is safe once its asker has written it down, which takes a moment and happens in another process. So a call
-that is made again is excused when something was killed while the first was under way or within a moment of its answer:
-nobody can have kept that one. Every other repetition is work that was finished and done twice. The moment is `GRACE_S`
-and the time of one more call, because a clip of speech that came out too long is asked for again before it is kept.
+that is made again is excused when something was killed, or parts were being replaced, while the first was under way or
+within a moment of its answer: nobody can have kept that one. Every other repetition is work that was finished and done
+twice. The moment is `GRACE_S` and the time of one more call, because a clip of speech that came out too long is asked
+for again before it is kept.
 """
 
 import itertools
@@ -17,6 +18,9 @@ GRACE_S = 0.3
 
 Work = tuple[str, str]
 """A verb, and a hash of what was asked."""
+
+Span = tuple[float, float]
+"""Unix seconds from a beginning to an end; of a kill both are the same."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def done(calls: Iterable[Call]) -> set[Work]:
 
 
 def repeated(
-    calls: Sequence[Call], kills: Sequence[float], work: set[Work], call_s: float
+    calls: Sequence[Call], cuts: Sequence[Span], work: set[Work], call_s: float
 ) -> tuple[list[Call], list[Call]]:
     """Calls for `work` that had been answered before: those without an excuse, and those with one."""
     grace = GRACE_S + call_s
@@ -60,10 +64,10 @@ def repeated(
         if call.ended is not None and call.work in work:
             answered[call.work].append(call)
     again = [(first, call) for one in answered.values() for first, call in itertools.pairwise(one)]
-    vain = [call for first, call in again if not _cut_off(first, kills, grace)]
-    return vain, [call for first, call in again if _cut_off(first, kills, grace)]
+    vain = [call for first, call in again if not _cut_off(first, cuts, grace)]
+    return vain, [call for first, call in again if _cut_off(first, cuts, grace)]
 
 
-def _cut_off(call: Call, kills: Sequence[float], grace: float) -> bool:
+def _cut_off(call: Call, cuts: Sequence[Span], grace: float) -> bool:
     assert call.ended is not None
-    return any(call.began <= at <= call.ended + grace for at in kills)
+    return any(call.began <= until and since <= call.ended + grace for since, until in cuts)
