@@ -36,7 +36,7 @@ from serve_app.stages.subtitle import write
 
 STAGE = "video_combination"
 AROUND_S = 15.0  # sentences so near to an excerpt decide how its subtitles are laid out
-LEAST_S = 1.0  # a rest that is shorter gets no excerpt
+LEAST_S = 1.0  # a rest that is shorter belongs to the one before it
 FORM = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "28", "-pix_fmt", "yuv420p", "-threads", "1")
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,9 @@ def excerpts(duration: float, rules: PreviewSettings) -> Iterator[Excerpt]:
     if not rules.segments or duration < 2 * rules.segment_s:
         return
     for number in range(rules.most_segments):
-        start, end = number * rules.segment_s, min(duration, (number + 1) * rules.segment_s)
-        if end - start < LEAST_S:
+        start, end = number * rules.segment_s, (number + 1) * rules.segment_s
+        if duration - end < LEAST_S:
+            yield Excerpt(f"seg_{number + 1:03}", start, duration)
             return
         yield Excerpt(f"seg_{number + 1:03}", start, end)
 

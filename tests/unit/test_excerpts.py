@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs.app import AppSettings
 from configs.pipeline import MuxSettings, PipelineSettings, PrepareSettings, PreviewSettings, SubtitleStyle
 from models.errors import StageFailed
 from models.segment import Segment, Span
-from serve_app import excerpts as module
+from serve_app import dubbing
 from serve_app.cues import Cue
 from serve_app.excerpts import Excerpts, excerpts
 from serve_app.jobs.report import Report
@@ -21,8 +22,10 @@ from serve_app.jobs.workspace import Workspace
 from serve_app.media import ffmpeg
 from serve_app.media.ass import Look
 from serve_app.media.probe import probe
+from serve_app.stages.mux import Mixed, mux
 from tests.data.media import X264, clip, make, tone
 from tests.unit.test_mux import dub, frame_at, listen, streams, strength
+from tests.unit.test_pipeline import ECHO, Bench
 
 ROOMS = PipelineSettings(preview=PreviewSettings(segment_s=5.0, segment_height=96), mux=MuxSettings(encoder="libx264"))
 
@@ -156,14 +159,36 @@ async def test_one_under_way_ends_with_the_job(tmp_path: Path, monkeypatch: pyte
     assert not list(tmp_path.rglob("*.part")) and len(ended) <= 1
 
 
+async def test_a_job_shows_them_while_it_runs(
+    tmp_path: Path, short_talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Bench(tmp_path, short_talk)
+    seen: list[tuple[str, ...]] = []
+
+    async def waiting(*args: object, **options: object) -> Mixed:
+        async with asyncio.timeout(120):
+            while len(job.report.snapshot().preview_ids) < 2:
+                await asyncio.sleep(0.02)
+        seen.append(job.report.snapshot().preview_ids)
+        return await mux(*args, **options)
+
+    monkeypatch.setattr(dubbing, "mux", waiting)
+    pipeline = {**ECHO["pipeline"], "preview": {"segment_s": 5.0, "enabled": False}}
+    await job.run(AppSettings.model_validate({**ECHO, "pipeline": pipeline}))
+    assert seen == [("seg_001", "seg_002")]
+    folder = tmp_path / "work" / "job" / "previews"
+    lasting = [probe(folder / f"seg_00{n}.mp4", PrepareSettings()).duration for n in (1, 2)]
+    assert sum(lasting) == pytest.approx(probe(short_talk, PrepareSettings()).duration, abs=0.09)
+
+
 @given(st.floats(1.0, 40_000.0), st.integers(0, 200))
 def test_they_cover_the_film_from_its_beginning_as_far_as_is_allowed(duration: float, most: int) -> None:
     rules = PreviewSettings(most_segments=most)
     made = list(excerpts(duration, rules))
     assert len(made) <= most
     assert all(one.end == two.start for one, two in pairwise(made))
-    assert all(module.LEAST_S <= one.end - one.start <= 30.0 and one.end <= duration for one in made)
+    assert all(1.0 <= one.end - one.start <= 31.0 and one.end <= duration for one in made)
     if duration >= 60 and most:
-        assert made[0].start == 0.0 and (len(made) == most or duration - made[-1].end < module.LEAST_S)
+        assert made[0].start == 0.0 and (len(made) == most or made[-1].end == duration)
     assert not list(excerpts(duration, PreviewSettings(segments=False)))
     assert duration >= 60 or not made
