@@ -9,7 +9,7 @@ LISTS := pyproject.toml configs/constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test lint serve proto bench-translation bench-recognition chaos clean help
+.PHONY: demo test lint serve proto docs bench-translation bench-recognition chaos clean help
 
 demo: .venv/.demo ## dub the demo video and say where the result lies
 	$(BIN)/dubserve demo
@@ -28,6 +28,10 @@ serve: .venv/.demo ## start the service on this machine (gRPC 50051, HTTP 8000)
 
 proto: .venv/.test ## make the gRPC stubs again from the .proto
 	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. --pyi_out=. serve_app/proto/translation.proto
+
+docs: .venv/.test ## build the documentation into out/docs-site, where the service shows it at /docs-site
+	$(BIN)/python -m docs.reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet -f configs/mkdocs.yml
 
 bench-translation: .venv/.bench ## translation speed beside CTranslate2 and torch; plot in out/bench, last line JSON
 	$(BIN)/python -m export bench translation

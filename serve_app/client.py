@@ -42,6 +42,10 @@ class Client:
         self._stack = ExitStack()
         self._portal: BlockingPortal | None = None
 
+    @property
+    def url(self) -> str:
+        return self._asking.url
+
     def __enter__(self) -> Self:
         self._portal = self._stack.enter_context(start_blocking_portal())
         self._stack.enter_context(self._portal.wrap_async_context_manager(self._asking))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from pydantic import SecretStr
@@ -53,6 +54,21 @@ class Door:
         self.store.fail(job_id, job.fence, "no_speech", "nobody says anything in this video")
 
 
+async def ready() -> dict[str, bool]:
+    return {"store": True}
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """The OpenAPI of the door, with its database in `folder`."""
+    store = Store(f"sqlite:///{folder / 'jobs.sqlite'}", JobSettings())
+    store.create()
+    try:
+        roots = Roots(uploads=folder, artifacts=folder, work=folder, database_url=SecretStr(""))
+        return door(store, roots, AppSettings(), ready).openapi()
+    finally:
+        store.close()
+
+
 @contextmanager
 def opened(folder: Path, anonymous: bool = True) -> Iterator[Door]:
     """Files and database lie where a command in `folder` looks for them."""
@@ -63,9 +79,6 @@ def opened(folder: Path, anonymous: bool = True) -> Iterator[Door]:
     roots = Roots(**folders, database_url=SecretStr(database))
     store = Store(database, JobSettings())
     store.create()
-
-    async def ready() -> dict[str, bool]:
-        return {"store": True}
 
     api = door(store, roots, AppSettings.model_validate({"ingress": {"anonymous": anonymous}}), ready)
     port = free_port()

@@ -24,9 +24,9 @@ from serve_app.doors.cookie import carried
 from serve_app.jobs.job import ANONYMOUS
 from serve_app.jobs.tenants import Tenants, digest
 
-OPEN = frozenset({"/healthz", "/readyz", "/openapi.json", "/", "/v1/session"})
+OPEN = frozenset({"/healthz", "/readyz", "/openapi.json", "/", "/v1/session", "/docs-site"})
 """Addresses that answer everybody; every other one needs a caller."""
-OPEN_FOLDERS = ("/console/",)
+OPEN_FOLDERS = ("/console/", "/docs-site/")
 NO_KEY = ("", "none")
 BELIEVED_S = 5.0
 BELIEVED = 10_000
