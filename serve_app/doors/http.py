@@ -31,6 +31,7 @@ from serve_app.doors.access import FORM_BYTES, Access, Caller, Guard, Who
 from serve_app.doors.console import add_console
 from serve_app.doors.deliveries import add_deliveries
 from serve_app.doors.desk import Desk, TooLarge, undivided
+from serve_app.doors.documentation import add_documentation
 from serve_app.doors.listing import add_listing
 from serve_app.doors.overview import Overview, add_overview
 from serve_app.doors.possible import add_possible
@@ -77,6 +78,7 @@ def build_api(
     add_overview(api, overview)
     add_possible(api, transcriber, settings)
     add_console(api)
+    add_documentation(api)
     openai.add_audio(api, transcriber, settings)
     speech.add_speech(api, announcer)
     return api
