@@ -39,6 +39,9 @@ class PrepareSettings(Settings):
     max_streams: int = Field(64, gt=0)
     max_pixels: int = Field(8192 * 4320, gt=0)
     look_s: float = Field(600.0, gt=0, description="a file that takes longer to look into is refused")
+    audio_track: int = Field(
+        0, ge=0, description="of several, counted from 1; 0: the one in the film's language, else the default one"
+    )
     disk_factor: float = Field(3.0, ge=1, description="free disk must be this many times the input")
     min_free_bytes: int = Field(512 * 1024**2, ge=0)
 
@@ -149,6 +152,7 @@ class MuxSettings(Settings):
     x264_preset: str = "veryfast"
     crf: int = Field(20, ge=0, le=51)
     audio_bitrate: str = "160k"
+    keep_audio: bool = Field(False, description="the audio tracks that are not dubbed stay, behind the dubbed one")
     fonts: Path | None = Field(
         None, description="a folder with more fonts for burnt subtitles, looked into before those of the system"
     )

@@ -249,6 +249,8 @@ class Dubbing:
     async def mux(self, dubbed: list[Segment], subtitles: Path) -> Mixed:
         with room(self.report, "video_combination"):
             mode, rules = self.mode, self.rooms.mux
+            if self.request.keep_audio is not None:
+                rules = rules.model_copy(update={"keep_audio": self.request.keep_audio})
             made_from = await asyncio.to_thread(ingredients, self.source, dubbed, subtitles, mode, rules, self.target)
             work = self.drafts.output.parent.with_name("mux")
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,8 @@ def dub(
     subtitles: Annotated[Subtitles | None, typer.Option(help="default: as configured")] = None,
     voice: Voice = "",
     transcript: Transcript = None,
+    audio_track: Annotated[int, typer.Option(help="of several, counted from 1; 0: as configured", min=0)] = 0,
+    keep_audio: Annotated[bool | None, typer.Option(help="the other audio tracks stay in the film")] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -42,6 +45,7 @@ def dub(
         first, *also = languages(to)
         told_by = str(transcript or "")
         request = Request(job_of(video), str(video), source, first, voice, subtitles, transcript=told_by, also=(*also,))
+        request = replace(request, audio_track=audio_track, keep_audio=keep_audio)
         result = asyncio.run(dub_file(request, settings, out.resolve(), quiet(as_json)))
         result = renamed(result, request.job_id, video.stem)
         show(result if as_json else drawn(result), as_json)

@@ -187,6 +187,8 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
         transcript: Annotated[UploadFile | None, File(description="SRT or WebVTT: what is said, and when")] = None,
         transcript_path: Annotated[str | None, Form(description="the same, as `path`")] = None,
         webhook: Annotated[str, Form(description="an address that is told how the job has ended")] = "",
+        audio_track: Annotated[int, Form(ge=0, description="of several, counted from 1; 0: as configured")] = 0,
+        keep_audio: Annotated[bool | None, Form(description="the other audio tracks stay in the film")] = None,
         title: Annotated[str, Form(description="for people; left out: the name of the uploaded file")] = "",
     ) -> dict[str, Any]:
         job_id = uuid.uuid4().hex
@@ -196,6 +198,7 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
             raise InvalidJob("name the language of the dub as `target_lang`, or several of them as `target_langs`")
         first, *also = nouns.languages(target_lang, *target_langs)
         asked = nouns.Request(job_id, path or "", source_lang, first, voice_gender, subtitles, also=tuple(also))
+        asked = replace(asked, audio_track=audio_track, keep_audio=keep_audio)
         request = desk.check(replace(asked, priority=priority, webhook=webhook, title=titled(title, file, path)))
         try:
             if file is not None:

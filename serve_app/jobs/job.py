@@ -40,6 +40,7 @@ class Request:
     `transcript` is the path of an SRT or VTT file with what is said; empty: listen for it. `also` are further targets:
     the film is heard once for all of them. `webhook` is the address that is told how the job has ended; empty: nobody.
     `priority`, -100 to 100, orders the waiting jobs of one tenant: higher goes first. `title` is for people only.
+    `audio_track`, counted from 1, is the one of several that is dubbed, 0 as configured; `keep_audio` keeps the others.
     """
 
     job_id: str
@@ -54,6 +55,8 @@ class Request:
     webhook: str = ""
     priority: int = 0
     title: str = ""
+    audio_track: int = 0
+    keep_audio: bool | None = None  # None: as configured
 
     @property
     def targets(self) -> tuple[str, ...]:

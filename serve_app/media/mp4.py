@@ -85,8 +85,11 @@ def command(plan: Plan, out: Path) -> list[str]:
     shift = {"itsoffset": f"{-source.origin:.6f}"}
     film = graph.input(ffmpeg.file_url(source.path), **shift, **ffmpeg.guard(source.container))
     streams = [graph.input(ffmpeg.file_url(plan.mix), **ffmpeg.guard("flac"))["a:0"]]
-    options: dict[str, Any] = {"af": plan.audio_filters, "c:a": "aac", "b:a": plan.settings.audio_bitrate}
-    options["metadata:s:a:0"] = f"language={language}"
+    options: dict[str, Any] = {"filter:a:0": plan.audio_filters, "c:a": "aac", "b:a": plan.settings.audio_bitrate}
+    options |= {"metadata:s:a:0": f"language={language}", "disposition:a:0": "default"}
+    for number, index in enumerate(source.other_audio if plan.settings.keep_audio and not plan.cut else (), 1):
+        streams.append(film[str(index)])
+        options |= {f"filter:a:{number}": _in_time(plan), f"disposition:a:{number}": "0"}
     if source.video_index is not None:
         streams.insert(0, film[str(source.video_index)] if plan.copy else _pictures(film, plan))
         options |= _copying(source) if plan.copy else _encoding(plan)
@@ -97,6 +100,12 @@ def command(plan: Plan, out: Path) -> list[str]:
         options["t"] = f"{source.duration:.6f}"
     options |= {"map_chapters": -1, "movflags": "+faststart", "f": "mp4"}
     return [str(part) for part in graph.output(*streams, ffmpeg.file_url(out), **options).get_args()]
+
+
+def _in_time(plan: Plan) -> str:
+    """For a track that is kept: it begins with the film and ends with it."""
+    rate = plan.settings.sample_rate
+    return f"aresample={rate}:async=1:first_pts=0,apad,atrim=end={plan.source.duration:.6f}"
 
 
 def _pictures(film: Any, plan: Plan) -> Any:

@@ -68,6 +68,7 @@ class Source:
     audio_rate: int = 0  # Hz
     picture: float = 0.0  # how long the pictures last; less than `duration` when sound goes on after them
     audio_number: int = 1  # of the chosen track among the audio tracks, counted from 1
+    other_audio: tuple[int, ...] = ()  # stream indices of those that were not chosen
 
 
 def probe(path: str | Path, settings: PrepareSettings, language: str = "") -> Source:
@@ -80,7 +81,7 @@ def probe(path: str | Path, settings: PrepareSettings, language: str = "") -> So
     with _opened(path, settings.containers) as container:
         _check_limits(container, settings)
         video = next((s for s in container.streams.video if not _is_picture(s)), None)
-        audio = _choose(container.streams.audio, language)
+        audio = _choose(list(container.streams.audio), language, settings.audio_track)
         _check_streams(video, audio, settings)
         width, height = _displayed(container, video)
         origin, picture, heard = _extent(path, container, video, audio)
@@ -107,6 +108,7 @@ def probe(path: str | Path, settings: PrepareSettings, language: str = "") -> So
             audio_rate=audio.codec_context.sample_rate,
             picture=picture - origin,
             audio_number=list(container.streams.audio).index(audio) + 1,
+            other_audio=tuple(s.index for s in _playable(container.streams.audio) if s.index != audio.index),
         )
 
 
@@ -149,7 +151,7 @@ def _answered(code: int | None, answer: bytes, complaint: bytes, stage: str) -> 
     found = json.loads(answer)
     if "unreadable" in found:
         raise UnreadableMedia(found["unreadable"])
-    return Source(**found["source"])
+    return Source(**{**found["source"], "other_audio": tuple(found["source"]["other_audio"])})
 
 
 def sound(source: Source, rate: int) -> list[str]:
@@ -228,12 +230,25 @@ def _is_picture(stream: Any) -> bool:
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
-def _choose(tracks: Iterable[Any], language: str) -> Any:
-    """The track in `language`, else the default one, else the first that has a decoder; None without any."""
-    playable = [t for t in tracks if t.codec_context is not None]
+def _choose(tracks: list[Any], language: str, number: int) -> Any:
+    """Track `number`, counted from 1, or for 0 the one in `language`, else the default one, else the first.
+
+    None without any that has a decoder. Raises UnreadableMedia when there are not so many.
+    """
+    playable = _playable(tracks)
+    if number:
+        if number > len(tracks) or tracks[number - 1] not in playable:
+            raise UnreadableMedia(
+                f"audio track {number} was asked for and the file has {len(tracks)}; choose one of these"
+            )
+        return tracks[number - 1]
     spoken = [t for t in playable if language and _language(t) == language]
     default = [t for t in spoken or playable if t.disposition & Disposition.default]
     return next(iter(default or spoken or playable), None)
+
+
+def _playable(tracks: Iterable[Any]) -> list[Any]:
+    return [track for track in tracks if track.codec_context is not None]
 
 
 def _language(stream: Any) -> str:

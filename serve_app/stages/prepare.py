@@ -43,6 +43,8 @@ async def prepare(
     report.begin(STAGE)
     for target in request.targets:
         check_languages(request.source_lang, target, models_hears, pairs)
+    if request.audio_track:
+        settings = settings.model_copy(update={"audio_track": request.audio_track})
     known = "" if request.source_lang in DETECT else request.source_lang
     source = await look(request.path, settings, known)
     check_disk(work, source, settings, len(request.targets))
