@@ -5,8 +5,9 @@ own processes, which ask for a token that is made anew at each start; a machine 
 of both. There is no dashboard here (it costs half a gigabyte); `serve deploy` on a cluster started with
 `ray start --head` brings it.
 
-SIGHUP reads the config file again and deploys what it says now, a replica at a time: jobs go on from their checkpoints,
-and clients take their streams up again. Ports and other things outside `applications:` stay as they were.
+Without a terminal, SIGHUP reads the config file again and deploys what it says now, a replica at a time: jobs go on
+from their checkpoints, and clients take their streams up again. Ports and other things outside `applications:` stay as
+they were.
 """
 
 import io
@@ -15,6 +16,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -64,7 +66,8 @@ def serve_until_stopped(config: Path, say: Callable[[str], None], verbose: bool 
     try:
         for name in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets handlers of its own
             signal.signal(name, lambda *_: stopped.set())
-        signal.signal(signal.SIGHUP, lambda *_: changed.set())
+        if not sys.stdin.isatty():  # else it is what a terminal says when it is closed
+            signal.signal(signal.SIGHUP, lambda *_: changed.set())
         check_resources(schema)
         deploy(schema, stopped, say)
         if not stopped.is_set():

@@ -62,6 +62,10 @@ class Application:
         self._environment = {**os.environ, **environment, **paths, "PYTHONPATH": str(REPOSITORY)}
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self._http}"
+
     def client(self) -> GrpcClient:
         return GrpcClient(f"127.0.0.1:{self._grpc}")
 
@@ -75,7 +79,13 @@ class Application:
         command = [sys.executable, "-m", "serve_app", "serve", "--config", str(self._config)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, env=self._environment, stdout=log, stderr=log, cwd=REPOSITORY, start_new_session=True
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=REPOSITORY,
+                start_new_session=True,
             )
         wait_until_ready(self._process, f"http://127.0.0.1:{self._http}/readyz")
         return time.monotonic() - began
