@@ -67,7 +67,7 @@ async function ask() {
 async function signOut() {
   await call("/v1/session", { method: "DELETE" });
   await ask();
-  shown = "";
+  shown = "signed-out";
   if (location.hash === "#/" || location.hash === "") await show();
   else location.hash = "#/";
 }
@@ -91,10 +91,9 @@ function signIn(page, _, signal) {
     try {
       Object.assign(session, await post("/v1/session", { key: key.value.trim() }));
       announce(put(T.signIn.as, session));
-      shown = "list";
-      if (location.hash.startsWith("#/sign-in") || location.hash === "") location.hash = "#/";
-      shown = "signed-in";
-      if (!signal.aborted) await show();
+      shown = "sign-in"; // so that the next view takes the focus
+      if (location.hash === "#/sign-in") location.hash = "#/";
+      else if (!signal.aborted) await show();
     } catch (error) {
       write(wrong, `${error.message} ${error.hint}`);
       key.setAttribute("aria-invalid", "true");
@@ -128,6 +127,10 @@ async function begin() {
     fill(main, problem(away(), begin));
     return;
   }
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address is the view's
+    main.focus();
+  });
   window.addEventListener("hashchange", show);
   await show();
 }

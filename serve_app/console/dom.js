@@ -66,6 +66,7 @@ export function clock(seconds, tenths = false) {
 
 /** "about 3 min", for times that nobody knows exactly. */
 export function span(seconds) {
+  if (seconds <= 0) return T.span.none;
   if (seconds < 90) return put(T.span.seconds, { n: Math.max(1, Math.round(seconds)) });
   if (seconds < 5400) return put(T.span.minutes, { n: Math.round(seconds / 60) });
   return put(T.span.hours, { n: number(seconds / 3600, 1) });
@@ -79,7 +80,7 @@ export function bytes(count) {
 }
 
 const names = new Intl.DisplayNames([T.locale], { type: "language" });
-export const language = (code) => (code && code !== "auto" ? names.of(code) : T.detected);
+export const language = (code) => names.of(code);
 
 const ages = new Intl.RelativeTimeFormat(T.locale, { numeric: "auto" });
 export function ago(unix) {

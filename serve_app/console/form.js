@@ -14,7 +14,6 @@ export function possible() {
   known ??= get("/v1/languages").catch((error) => { known = undefined; throw error; });
   return known;
 }
-export function forget() { known = undefined; }
 
 // -- uploads ----------------------------------------------------------------------------------------------------------
 
@@ -135,7 +134,8 @@ export function newDub(can) {
     h("fieldset", { class: "field wide" }, h("legend", {}, T.form.to), targets),
     choice(T.form.voice, can.voices.map((one) => [one, T.form.voices[one]]), asked.voice, (one) => { asked.voice = one; }),
     choice(T.form.subtitles, ["soft", "burn", "none"].map((one) => [one, T.form.modes[one]]), asked.subtitles,
-      (one) => { asked.subtitles = one; }));
+      (one) => { asked.subtitles = one; }),
+    h("div", { class: "actions" }, button));
 
   function offer() {
     const possible = reach(can, asked.source);
@@ -208,7 +208,7 @@ export function newDub(can) {
     h("p", { class: "soft small" }, put(T.form.limit, { size: bytes(can.max_upload_bytes) })),
     chosen);
   const element = h("form", { class: "card new", onsubmit: submit, novalidate: true, "aria-labelledby": "new-title" },
-    h("h2", { id: "new-title" }, T.form.title), drop, options, wrong, h("div", { class: "actions" }, button));
+    h("h2", { id: "new-title" }, T.form.title), drop, options, wrong);
   dropping(element, add);
   offer();
   return element;

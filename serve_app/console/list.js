@@ -1,7 +1,7 @@
 // The list of videos: a page at a time, the first one looked at again every two seconds while anybody sees it.
 
 import { call, get } from "./api.js";
-import { ago, choice, fill, h, language, number, plural, span, titled, write } from "./dom.js";
+import { ago, choice, clock, fill, h, language, number, plural, put, titled, write } from "./dom.js";
 import { newDub, possible, sending } from "./form.js";
 import { T } from "./texts.js";
 
@@ -15,7 +15,7 @@ export async function videos(page, _, signal) {
   const list = listing(signal);
   const uploads = sending(signal, (job) => {
     const alone = !uploads.children.length;
-    list.look();
+    list.look().catch(() => {}); // left meanwhile, or away: the next look says so
     if (alone && job.id) location.hash = `#/jobs/${job.id}`;
   });
   fill(page,
@@ -117,7 +117,7 @@ function line(first) {
       write(about, `${route(job)} · ${ago(job.created_at)}`);
       badge(state, now);
       write(where, now === "failed" ? job.error.message : now === "running" ? T.stages[progress.stage]
-        : now === "completed" && job.result ? span(job.result.duration_s) : "");
+        : now === "completed" && job.result ? clock(job.result.duration_s) : "");
       bar.hidden = !running;
       bar.value = progress.percent;
       bar.setAttribute("aria-label", `${job.title || T.list.untitled}: ${T.job.progress}`);
@@ -126,8 +126,10 @@ function line(first) {
   return row;
 }
 
-export const route = (job) =>
-  `${language(job.source_lang)} → ${job.target_langs.map(language).join(", ")}`;
+export const route = (job) => {
+  const targets = job.target_langs.map(language).join(", ");
+  return job.source_lang && job.source_lang !== "auto" ? `${language(job.source_lang)} → ${targets}` : put(T.list.into, { targets });
+};
 
 /** The state of a job as a word with a mark; colour is not the only thing that tells. */
 export function badge(element, state) {

@@ -20,7 +20,7 @@ export function player({ job, url, further, target, burnt }) {
   const duration = job.result.duration_s;
   const listeners = new Set();
 
-  const button = h("button", { class: "button strong play", onclick: () => (wanted ? pause() : play()) }, T.player.play);
+  const button = h("button", { class: "button strong play", "data-icon": "play", onclick: () => (wanted ? pause() : play()) }, T.player.play);
   const slider = h("input", {
     type: "range", min: 0, max: String(duration), value: 0, step: "0.1", class: "seek", "aria-label": T.player.seek,
     oninput: () => seek(Number(slider.value)),
@@ -52,6 +52,7 @@ export function player({ job, url, further, target, burnt }) {
       else if (!video.paused) video.pause();
     }
     write(button, wanted ? T.player.pause : T.player.play);
+    button.dataset.icon = wanted ? "pause" : "play";
     element.classList.toggle("playing", wanted);
   }
 

@@ -1,7 +1,7 @@
 // What was measured on the dub, what was decided on the way, and the files that came out.
 
 import { get } from "./api.js";
-import { bytes, figure, fill, h, language, number, span } from "./dom.js";
+import { bytes, figure, fill, h, language, number, put, span } from "./dom.js";
 import { T } from "./texts.js";
 
 export function figures(job, further) {
@@ -24,7 +24,7 @@ export function figures(job, further) {
 }
 
 export function decisions(url, signal) {
-  const box = h("section", {}, h("h3", {}, T.quality.decisions), h("p", { class: "loading" }, T.loading));
+  const box = h("section", { class: "decisions" }, h("h2", {}, T.quality.decisions), h("p", { class: "loading" }, T.loading));
   get(`${url}/insights`, { signal }).then((found) => {
     box.lastElementChild.replaceWith(h("ul", { class: "insights" }, found.map((one) =>
       h("li", { class: one.kind },
@@ -34,22 +34,27 @@ export function decisions(url, signal) {
   return box;
 }
 
-/** The files of a job; a name as translated.fr.mp4 is that of a further language. */
+/** The files of a job, a line for each thing, with the formats it comes in. */
 export function downloads(url, main, signal) {
   const box = h("div", {}, h("p", { class: "loading" }, T.loading));
   get(`${url}/result`, { signal }).then(({ artifacts, output_bytes: size }) => {
-    const rows = Object.entries(artifacts).map(([name, href]) => row(name, href, main, name === "translated.mp4" ? size : 0));
+    const lines = Map.groupBy(Object.entries(artifacts), ([name]) => name.slice(0, name.lastIndexOf(".")));
+    const rows = [...lines].map(([stem, files]) => row(stem, files, main, size));
     fill(box, rows.length ? h("ul", { class: "files" }, rows) : h("p", { class: "soft" }, T.files.none));
   }, (error) => { if (!signal.aborted) fill(box, h("p", { class: "wrong" }, `${error.message} ${error.hint}`)); });
   return box;
 }
 
-function row(name, href, main, size) {
-  const parts = name.split(".");
-  const ending = parts.pop();
-  const [stem, further] = parts;
-  const label = T.files.names[`${stem}.${ending}`] ?? name;
-  const about = [ending.toUpperCase(), stem.startsWith("translated") ? language(further || main) : further && language(further), size && bytes(size)];
-  return h("li", {}, h("a", { href, download: "" }, label), h("span", { class: "soft" }, about.filter(Boolean).join(" · ")));
+/** `stem` is as translated, or translated.fr for a further language. */
+function row(stem, files, main, size) {
+  const [kind, further] = stem.split(".");
+  const name = T.files.names[kind] ?? kind;
+  const spoken = further || (kind.startsWith("translated") ? main : "");
+  const about = [spoken && language(spoken), stem === "translated" && bytes(size)].filter(Boolean).join(" · ");
+  return h("li", {},
+    h("span", {}, h("strong", {}, name), about && h("span", { class: "soft" }, ` · ${about}`)),
+    h("span", { class: "kinds" }, files.map(([file, href]) => {
+      const ending = file.split(".").pop().toUpperCase();
+      return h("a", { href, download: "", "aria-label": put(T.files.as, { name, kind: ending }) }, ending);
+    })));
 }
-

@@ -31,13 +31,14 @@ function table(rows, { job, target, player, signal, again }) {
   const more = h("button", { class: "button", onclick: () => extend(PAGE) }, T.segments.more);
   let only = "all";
   let shown = 0;
+  const several = new Set(rows.map((row) => row.speaker)).size > 1;
   const doubtful = (row) => row.flags.length > 0 || row.place === null || (row.tempo ?? 1) > 1.2;
   const wanted = () => rows.filter((row) => only === "all" || doubtful(row) || drafts.has(row.id));
 
   function extend(by) {
     const part = wanted().slice(shown, shown + by);
     for (const row of part) {
-      if (!lines.has(row.id)) lines.set(row.id, line(row, job, target, player, change));
+      if (!lines.has(row.id)) lines.set(row.id, line(row, { job, target, player, change, several }));
       body.append(lines.get(row.id).element);
     }
     shown += part.length;
@@ -118,7 +119,7 @@ function table(rows, { job, target, player, signal, again }) {
 
 // -- one sentence -----------------------------------------------------------------------------------------------------
 
-function line(row, job, target, player, change) {
+function line(row, { job, target, player, change, several }) {
   const number_ = row.id;
   const before = {
     text: row.edit.text ?? row.text,
@@ -174,7 +175,7 @@ function line(row, job, target, player, change) {
     cell(T.segments.at,
       h("button", { type: "button", class: "plain at", "aria-label": put(T.segments.seek, { clock: clock(row.start, true) }), onclick: () => player.seek(row.start) }, clock(row.start, true)),
       h("span", { class: "soft small" }, clock(row.end, true)),
-      row.speaker && h("span", { class: "soft small" }, row.speaker)),
+      several && row.speaker && h("span", { class: "soft small" }, row.speaker)),
     cell(T.segments.original, text),
     cell(T.segments.translation, translation,
       row.flags.length > 0 && h("p", { class: "flags" }, row.flags.map((flag) => h("span", {}, T.segments.flags[flag] ?? flag))),

@@ -13,7 +13,7 @@ export async function service(page, _, signal) {
   const usage = await get("/v1/usage", { signal });
   const parts = h("ul", { class: "parts" });
   const tenants = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "tenants" });
-  const states = h("dl", { class: "figures" });
+  const states = h("dl", { class: "figures tight" });
   const lead = h("p", { class: "soft" });
   fill(page,
     h("h1", { tabindex: "-1", "data-focus": true }, W.title),
@@ -30,7 +30,7 @@ export async function service(page, _, signal) {
     fill(parts, Object.entries(ready.parts).map(([name, up]) =>
       h("li", { class: up ? "up" : "down" }, name, " ", h("span", { class: "soft" }, up ? W.up : W.down))));
     if (!all) return;
-    lead.textContent = put(W.allLead, { span: span(all.window_s) });
+    lead.textContent = put(W.allLead, { n: number(all.window_s / 60) });
     fill(states, ["waiting", "running", "paused", "completed", "failed", "cancelled"].map((state) =>
       h("div", { class: "figure" }, h("dt", {}, T.states[state]), h("dd", {}, number(all.states[state] ?? 0)))));
     fill(tenants, shares(all.tenants));

@@ -3,13 +3,12 @@
 export const T = {
   locale: "en",
   now: "just now",
-  detected: "Detected",
   unreachable: "The service cannot be reached.",
   broken: "The service gave an answer that this page cannot read.",
   uploadBroken: "The upload was interrupted.",
   loading: "Loading …",
   tryAgain: "Try again",
-  span: { seconds: "about {n} s", minutes: "about {n} min", hours: "about {n} h" },
+  span: { none: "none", seconds: "about {n} s", minutes: "about {n} min", hours: "about {n} h" },
 
   nav: { jobs: "Videos", service: "Service" },
   titles: { jobs: "Videos", job: "Video", service: "Service", signIn: "Sign in" },
@@ -67,6 +66,7 @@ export const T = {
     filters: { all: "All", live: "In progress", completed: "Done", failed: "Failed", cancelled: "Cancelled" },
     shown: ["{n} video shown", "{n} videos shown"],
     untitled: "Untitled",
+    into: "Into {targets}",
   },
 
   states: {
@@ -173,13 +173,12 @@ export const T = {
 
   files: {
     names: {
-      "translated.mp4": "Dubbed video", "early_preview.mp4": "Early preview",
-      "subtitles.srt": "Subtitles, original", "subtitles.vtt": "Subtitles, original",
-      "translated_subtitles.srt": "Subtitles, translated", "translated_subtitles.vtt": "Subtitles, translated",
-      "bilingual_subtitles.srt": "Subtitles, both", "bilingual_subtitles.vtt": "Subtitles, both",
-      "report.json": "Quality report, data", "report.html": "Quality report, page",
+      translated: "Dubbed video", early_preview: "Early preview",
+      subtitles: "Subtitles of the original", translated_subtitles: "Subtitles of the dub",
+      bilingual_subtitles: "Subtitles in both languages", report: "Quality report",
     },
     none: "No files.",
+    as: "{name} as {kind}",
   },
 
   levels: { info: "", debug: "", success: "Done: ", warning: "Warning: ", error: "Error: " },
@@ -187,7 +186,7 @@ export const T = {
   service: {
     title: "Service",
     yours: "Your usage", yoursLead: "The last 30 days.",
-    all: "Queue and tenants", allLead: "Shares are of the last {span}. Who has work is owed a part by its weight.",
+    all: "Queue and tenants", allLead: "Who has work is owed a share by its weight; what each had counts the runs of the last {n} minutes.",
     tenant: "Tenant", weight: "Weight", waiting: "Waiting", running: "Running", paused: "Paused", failed: "Failed",
     owed: "Owed", had: "Had", minutes: "Video", characters: "Characters", cpu: "CPU time", gpu: "GPU time", jobs: "Jobs",
     limits: "Limits",
