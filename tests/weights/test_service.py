@@ -20,12 +20,13 @@ from scipy.signal import correlate
 from configs.engines import AsrSettings
 from configs.pipeline import PipelineSettings
 from models.asr.faster_whisper import FasterWhisper
-from models.segment import Audio, Clip
+from models.segment import Audio, Clip, Span
 from serve_app.doors.detect import detect_language
 from serve_app.local import in_thread
 from serve_app.media.audio import resample
 from serve_app.proto import translation_pb2 as pb
 from serve_app.proto.translation_pb2_grpc import TranslationServiceStub
+from tests.bench.oldvoice import leak_db
 from tests.service import Service, service
 
 RATE = 48_000
@@ -161,6 +162,13 @@ def test_the_old_voice_is_gone(dubbed: Dub) -> None:
         assert share / float(np.dot(old, old)) < 0.1, row["text"]
     kept = np.abs(correlate(before, before, "same", "fft")).max() / float(np.dot(before, before))
     assert kept > 0.9  # the measure does see the original where it is
+
+
+def test_of_the_old_voice_less_than_forty_decibels_are_left(narration: Dub) -> None:
+    spans = [Span(float(str(row["start"])), float(str(row["end"]))) for row in narration.report["segments"]]
+    before, after = sound(narration.source), sound(narration.result.output_path)
+    assert leak_db(before, after, RATE, spans) < -40
+    assert leak_db(before, before, RATE, spans) == pytest.approx(0, abs=1)
 
 
 def test_an_early_preview_is_there_before_the_film_and_is_a_cut_of_its_mix(narration: Dub) -> None:
