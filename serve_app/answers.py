@@ -103,8 +103,8 @@ class Options(TypedDict, total=False):
 
     `source` "" means: listen for it; `voice` is male, female, neutral or "" as the speaker sounds; `subtitles` is burn,
     soft, none or "" as configured; `transcript` is an SRT or WebVTT; `priority`, -100 to 100, orders one's own jobs;
-    `webhook` is told how the job has ended. With `there`, the video and the transcript are paths that the service can
-    read itself, and nothing is uploaded.
+    `webhook` is told how the job has ended; `audio_track`, counted from 1, is the one to dub, 0 as configured. With
+    `there`, the video and the transcript are paths that the service can read itself, and nothing is uploaded.
     """
 
     source: str
@@ -113,6 +113,8 @@ class Options(TypedDict, total=False):
     transcript: str | Path | None
     priority: int
     webhook: str
+    audio_track: int
+    title: str
     there: bool
 
 

@@ -118,6 +118,10 @@ class AsyncClient:
         """`action` is pause, resume or cancel. Raises JobNotFound, WrongState."""
         return answers.job(await self._ask("POST", f"/v1/jobs/{job_id}/{action}"))
 
+    async def retry(self, job_id: str) -> Job:
+        """Goes on with a job that failed or was cancelled, from its checkpoints. Raises WrongState for any other."""
+        return answers.job(await self._ask("POST", f"/v1/jobs/{job_id}/retry", again=False))
+
     async def insights(self, job_id: str) -> list[Insight]:
         """What was decided for the job, and why."""
         return [answers.insight(row) for row in await self._ask("GET", f"/v1/jobs/{job_id}/insights")]
@@ -239,7 +243,9 @@ def _form(to: str | Sequence[str], options: Options) -> dict[str, Any]:
         "voice_gender": options.get("voice"),
         "subtitles": options.get("subtitles"),
         "webhook": options.get("webhook"),
-        "priority": str(options.get("priority", 0)),
+        "title": options.get("title"),
+        "priority": str(options.get("priority") or ""),
+        "audio_track": str(options.get("audio_track") or ""),
     }
     languages = [to] if isinstance(to, str) else list(to)
     return {"target_langs": languages, **{name: value for name, value in named.items() if value}}

@@ -81,6 +81,9 @@ class Client:
     def control(self, job_id: str, action: str) -> Job:
         return self._run(self._asking.control, job_id, action)
 
+    def retry(self, job_id: str) -> Job:
+        return self._run(self._asking.retry, job_id)
+
     def insights(self, job_id: str) -> list[Insight]:
         return self._run(self._asking.insights, job_id)
 

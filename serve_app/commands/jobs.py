@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import typer
 
@@ -183,8 +183,13 @@ def segments(job_id: Id, target: Target = "", url: Url = "", key: Key = "", as_j
     """What was heard and said, segment by segment."""
     with door(url, key) as asked:
         found = [asdict(segment) for segment in asked.segments(job_id, target)]
-    names = ("id", "start", "end", "text", "translation", "tempo", "edit")
-    show_rows(found if as_json else [{name: one[name] for name in names} for one in found], as_json)
+    names = ("id", "start", "end", "text", "translation", "tempo")
+    drawn = [{**{name: one[name] for name in names}, "edit": edited(one["edit"])} for one in found]
+    show_rows(found if as_json else drawn, as_json)
+
+
+def edited(edit: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in edit.items() if value is not None)
 
 
 @app.command("change")
@@ -209,7 +214,7 @@ def change(
     asked_for = Change(segment, said(text), said(translation), said(voice), KEEP if skip is None else skip or None)
     with door(url, key) as asked:
         found = asked.change(job_id, [asked_for], target)
-    show_rows([asdict(one) if as_json else {"id": one.id, "edit": one.edit} for one in found], as_json)
+    show_rows([asdict(one) if as_json else {"id": one.id, "edit": edited(one.edit)} for one in found], as_json)
 
 
 def said(text: str | None) -> str | Keep | None:

@@ -40,11 +40,12 @@ def test_a_video_goes_in_with_all_that_was_asked(real: Door, tmp_path: Path) -> 
         assert client.ready()
         sent = client.submit(
             tmp_path / "talk.mp4", ["es", "fr"], source="en", voice="female", subtitles="soft",
-            transcript=tmp_path / "talk.srt", priority=7,
+            transcript=tmp_path / "talk.srt", priority=7, title="A talk", audio_track=2,
         )  # fmt: skip
         asked = real.store.job(sent.id).request
         assert (asked.targets, asked.source_lang, asked.voice_gender) == (("es", "fr"), "en", "female")
         assert (asked.subtitles, asked.priority) == ("soft", 7)
+        assert (asked.title, asked.audio_track, sent.title) == ("A talk", 2, "A talk")
         assert Path(asked.path).read_bytes() == FILM and Path(asked.transcript).read_text().startswith("1\n")
         assert not sent.ended and (sent.status, sent.target_langs) == ("processing", ("es", "fr"))
         assert sent.id in [job.id for job in client.jobs()]
@@ -114,8 +115,12 @@ def test_refusals_are_our_errors_with_the_services_sentence(real: Door, tmp_path
 
 def test_a_failed_job_is_an_error_that_has_the_job(real: Door) -> None:
     real.fail("mute")
-    with Client(real.url) as client, pytest.raises(JobFailed, match="nobody says anything") as failed:
-        client.wait("mute")
+    with Client(real.url) as client:
+        with pytest.raises(JobFailed, match="nobody says anything") as failed:
+            client.wait("mute")
+        assert client.retry("mute").state == "waiting"
+        with pytest.raises(WrongState, match="failed or was cancelled"):
+            client.retry("mute")
     assert (failed.value.code, failed.value.job.id, failed.value.job.status) == ("no_speech", "mute", "failed")
 
 
