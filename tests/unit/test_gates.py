@@ -1,6 +1,7 @@
 """What is amiss is told with its sentence, and a dub below its bounds ends as its operator wants."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,18 @@ def shelf(bad: Bad, monkeypatch: pytest.MonkeyPatch, *, alone: bool = False) -> 
     tts = TtsSettings(engines=("bad",) if alone else ("bad", "echo"), tries=1)
     engines = AppSettings.model_validate(ECHO).engines.model_copy(update={"tts": tts})
     return local.models(engines)
+
+
+async def test_the_report_has_the_fields_that_are_documented(
+    tmp_path: Path, short_talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "use.md").read_text("utf-8")
+    section = text.partition("### The report")[2].partition("\n## ")[0]
+    facts = await run(tmp_path, short_talk, shelf(Bad("fine"), monkeypatch))
+    assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.M)) == sorted(facts)
+    assert f"| `version` | {facts['version']} |" in section
+    [row] = re.findall(r"^\| `segments` \| (.*) \|$", section, re.M)
+    assert set(re.findall(r"`(\w+)`", row)) <= set(facts["segments"][0])
 
 
 @pytest.mark.parametrize("how", ["empty", "truncated", "silent", "click"])
