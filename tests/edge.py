@@ -111,7 +111,7 @@ def edge_service(tls: ssl.SSLContext | None = None) -> Iterator[EdgeService]:
 
     thread = threading.Thread(target=run)
     thread.start()
-    ready.wait()
+    assert ready.wait(60), "the stand-in did not start"
     try:
         yield service
     finally:
