@@ -7,7 +7,8 @@ job. Falling short of one makes warnings; whether it makes a failed job is the o
 It does not know what a recogniser left out inside a segment: coverage is measured in time, not in words.
 """
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from configs.pipeline import PipelineSettings, QualitySettings
@@ -84,21 +85,35 @@ def coverage(speech: Sequence[Span], segments: Sequence[Segment]) -> tuple[float
     total = sum(span.duration for span in speech)
     if not total:
         return None, []
-    heard = sorted((Span(s.start - PAD_S, s.end + PAD_S) for s in segments), key=lambda span: span.start)
+    heard = _merged(Span(s.start - PAD_S, s.end + PAD_S) for s in segments)
     missed = [part for span in speech for part in _without(span, heard)]
     return 100 * (1 - sum(part.duration for part in missed) / total), [p for p in missed if p.duration >= MISSED_S]
 
 
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    """The same stretches, ascending and apart."""
+    merged: list[Span] = []
+    for span in sorted(spans, key=lambda span: span.start):
+        if merged and span.start <= merged[-1].end:
+            merged[-1] = Span(merged[-1].start, max(merged[-1].end, span.end))
+        else:
+            merged.append(span)
+    return merged
+
+
 def _without(span: Span, others: Sequence[Span]) -> Iterator[Span]:
-    """The parts of `span` that are in none of `others`, which ascend by their starts."""
+    """The parts of `span` that are in none of `others`, which ascend and are apart."""
     at = span.start
-    for other in others:
+    first = bisect_right(others, at, key=lambda other: other.end)
+    for index in range(first, len(others)):
+        other = others[index]
+        if other.start >= span.end:
+            break
         if other.start > at:
-            yield Span(at, min(other.start, span.end))
-        at = max(at, other.end)
-        if at >= span.end:
-            return
-    yield Span(at, span.end)
+            yield Span(at, other.start)
+        at = other.end
+    if at < span.end:
+        yield Span(at, span.end)
 
 
 def gates(quality: Quality, settings: QualitySettings) -> list[Gate]:
