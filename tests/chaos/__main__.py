@@ -52,7 +52,11 @@ ARGS: dict[str, Any] = {
         "translation": {"engine": f"{ENGINES}:Translator"},
         "tts": {"engines": [f"{ENGINES}:Tts"]},
     },
-    "pipeline": {"mux": {"x264_preset": "ultrafast"}, "windows": {"min_s": 3, "max_s": 6}},
+    "pipeline": {
+        "mux": {"x264_preset": "ultrafast"},
+        "windows": {"min_s": 3, "max_s": 6},
+        "speak": {"asks": 1},  # an answer is kept when it comes: none is lost because a better one was awaited
+    },
     "jobs": {"lease_s": 4.0},
 }
 SETTINGS = AppSettings.model_validate(ARGS)

@@ -3,8 +3,7 @@
 An answer is safe once its asker has written it down, which takes a moment and happens in another process. So a call
 that is made again is excused when something was killed, or parts were being replaced, while the first was under way or
 within a moment of its answer: nobody can have kept that one. Every other repetition is work that was finished and done
-twice. The moment is `GRACE_S` and the time of one more call, because a clip of speech that came out too long is asked
-for again before it is kept.
+twice. The moment is `GRACE_S` and the time of one more call, for what an asker does with an answer before it is kept.
 """
 
 import itertools
