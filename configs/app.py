@@ -34,7 +34,9 @@ class JobSettings(Settings):
     )
     attempts: int = Field(3, ge=1, description="claims of one job that ended with a dead worker before it is given up")
     max_queued: int = Field(
-        10_000, ge=1, description="jobs of all tenants that may wait, four fifths of them one tenant's; more are refused"
+        10_000,
+        ge=1,
+        description="jobs of all tenants that may wait, at most four fifths of them one tenant's",
     )
     share_window_s: float = Field(
         3600.0, ge=0, description="runs of so long ago still count when it is decided who is next"
@@ -62,6 +64,12 @@ class CleanupSettings(Settings):
         None, ge=0, description="a file in the uploads folder that no job ever named, after its last change"
     )
     artifacts_s: float | None = Field(None, ge=0, description="results after their job has ended")
+    rows_s: float | None = Field(
+        None,
+        ge=DAY_S,
+        description="log lines, attempts and told webhooks of a job after it has ended; when none of its files is left,"
+        " the job itself with its line of usage; calls of the /v1/audio routes after they were made",
+    )
     grace_s: float = Field(
         DAY_S, gt=0, description="what belongs to no job, or was left behind half done, once nothing in it changes"
     )
@@ -80,6 +88,9 @@ class IngressSettings(Settings):
         256 * 1024**2, gt=0, description="of a recording whose text is wanted in the same call"
     )
     max_audio_s: float = Field(2 * 3600, gt=0, description="likewise; what is longer belongs into a job")
+    audio_calls_a_minute: int | None = Field(
+        None, ge=1, description="calls of the /v1/audio routes that each tenant may make; null: any number"
+    )
     audio_at_once: int = Field(8, ge=1, description="recordings that are listened to at the same time; others wait")
 
 

@@ -3,7 +3,7 @@
 Whoever works for a job runs in its context, so a child that ends and an answer that comes back find its `Spending`
 without being handed it. CPU is measured: the share of the Driver's process (`models.meter`), the children that it
 waited for (`getrusage`), and what the engines in other replicas say of their own. What was read from a checkpoint asks
-no engine, and so costs nothing again. An attempt that is killed takes what it had used with it.
+no engine, and so costs nothing again. Of an attempt that is killed, what it had used a moment before is known.
 """
 
 import resource
@@ -54,6 +54,14 @@ class Attempt:
     def enter(self) -> None:
         CURRENT.set(self.spending)
 
+    def so_far(self) -> Spending:
+        """A copy of what has been used until now."""
+        if not self._over:
+            PROCESS.end(self._work)
+            self._work = PROCESS.begin(self._name)
+            self.spending.add(PROCESS.take(self._name))
+        return replace(self.spending)
+
     def close(self) -> Spending:
         """The whole of it; afterwards the process works for others. May be called again."""
         if not self._over:
@@ -61,6 +69,15 @@ class Attempt:
             PROCESS.end(self._work)
             self.spending.add(PROCESS.take(self._name))
         return self.spending
+
+
+def count(audio_s: float = 0.0, characters_translated: int = 0, characters_spoken: int = 0) -> None:
+    """Adds to whatever this is done for, if to anything that counts."""
+    spending = CURRENT.get()
+    if spending is not None:
+        spending.audio_s += audio_s
+        spending.characters_translated += characters_translated
+        spending.characters_spoken += characters_spoken
 
 
 def book(cost: Cost) -> None:

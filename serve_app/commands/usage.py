@@ -28,6 +28,6 @@ def usage(
         book = Usage(opened)
         span = moment(since), moment(until) if until else None, tenant
         if as_csv:
-            typer.echo(table(book.lines(*span)), nl=False)
+            typer.echo(table([*book.lines(*span), *book.calls(*span)]), nl=False)
             return
         show_rows([{"tenant": name, **asdict(total)} for name, total in book.totals(*span).items()], as_json)

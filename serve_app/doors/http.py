@@ -28,6 +28,7 @@ from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob
 from serve_app.doors import openai, segments, session, speech, usage, wire
 from serve_app.doors.access import FORM_BYTES, Access, Caller, Guard, Who
+from serve_app.doors.calls import Counted
 from serve_app.doors.console import add_console
 from serve_app.doors.deliveries import add_deliveries
 from serve_app.doors.desk import Desk, TooLarge, undivided
@@ -39,6 +40,7 @@ from serve_app.doors.speech import Announcer
 from serve_app.doors.transcribe import Transcriber
 from serve_app.doors.viewing import add_viewing
 from serve_app.jobs import job as nouns
+from serve_app.jobs.calls import Calls
 from serve_app.jobs.job import Control
 
 Ready = Callable[[], Awaitable[dict[str, bool]]]
@@ -64,6 +66,7 @@ def build_api(
     api.add_exception_handler(HTTPException, on_refusal)
     api.add_exception_handler(RequestValidationError, on_unfit)
     api.add_middleware(BodyLimit, desk=desk, transcriber=transcriber)
+    api.add_middleware(Counted, calls=Calls(desk.database, settings.ingress.audio_calls_a_minute), refuse=on_error)
     api.add_middleware(Guard, access=access, admit=desk.admit, refuse=on_error)  # the last one stands outermost
     add_deliveries(api, desk)
     segments.add_segments(api, desk)  # these before the jobs, whose route of actions takes every word

@@ -26,6 +26,7 @@ from models.translation.sentences import sentences
 from models.tts.plausible import sayable
 from serve_app.doors.desk import TooLarge
 from serve_app.media import audio, ffmpeg
+from serve_app.spending import count
 
 Say = Callable[[Utterance], Awaitable[Speech]]
 Format = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
@@ -81,8 +82,12 @@ class Announcer:
         parts = [one for one in sentences(asked.input, language) if sayable(one)]
         if not parts:
             raise InvalidJob("there is nothing to say in this text; send one with letters or digits")
-        said = [await self.say(Utterance(one.strip(), language, gender, asked.speed)) for one in parts]
+        said = [await self._say(Utterance(one.strip(), language, gender, asked.speed)) for one in parts]
         return await asyncio.to_thread(self._joined, said)
+
+    async def _say(self, utterance: Utterance) -> Speech:
+        count(characters_spoken=len(utterance.text))
+        return await self.say(utterance)
 
     def _joined(self, said: list[Speech]) -> Audio:
         pieces: list[Audio] = []

@@ -34,6 +34,7 @@ from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import disk_space
 from serve_app.media import ffmpeg
 from serve_app.phrases import UNSPACED
+from serve_app.spending import count
 from serve_app.stages import room
 from serve_app.stages.recognize import STAGE, recognize
 from serve_app.stages.translate import Once, translate
@@ -92,6 +93,7 @@ async def transcribe(wav: Path, language: str, ears: Ears, settings: PipelineSet
     """
     with room(report, STAGE):
         length = await asyncio.to_thread(duration, wav)
+        count(audio_s=length)
         try:
             speech = await listen(wav, ears.detect)
         except NoSpeech:
@@ -202,6 +204,7 @@ class Transcriber:
         pairs, caller = await self._pairs(), uuid4().hex
 
         async def engine(sentence: Sentence) -> Sentence:
+            count(characters_translated=len(sentence.text))
             return await self._translate(sentence, caller)
 
         return await translated(heard, target, engine, pairs, self._settings.pipeline, Report("audio"))

@@ -1,4 +1,7 @@
-"""What a tenant's jobs have used, for its eyes: sums and one line a job, as JSON or as CSV for a spreadsheet."""
+"""What a tenant has used, for its eyes: sums, a line a job, and one for each route of calls that are answered at once.
+
+As JSON, or as CSV for a spreadsheet, where a route stands in place of a job's id.
+"""
 
 import asyncio
 import csv
@@ -30,11 +33,14 @@ def add_usage(api: FastAPI, usage: Usage) -> None:
         end = moment(until) if until else time.time() + 1
         begin = moment(since) if since else max(0.0, end - MONTH_S)
         lines = await asyncio.to_thread(usage.lines, begin, end, caller.tenant)
+        calls = await asyncio.to_thread(usage.calls, begin, end, caller.tenant)
         if form == "csv":
-            return PlainTextResponse(table(lines), media_type="text/csv")
+            return PlainTextResponse(table([*lines, *calls]), media_type="text/csv")
         total = (await asyncio.to_thread(usage.totals, begin, end, caller.tenant)).get(caller.tenant, Total())
         head = {"tenant": caller.tenant, "since": stamp(begin), "until": stamp(end), "total": asdict(total)}
-        return JSONResponse({**head, "jobs": [row(line) for line in lines]})
+        return JSONResponse(
+            {**head, "jobs": [row(line) for line in lines], "calls": [of_route(line) for line in calls]}
+        )
 
 
 def moment(text: str) -> float:
@@ -61,6 +67,12 @@ def stamp(seconds: float) -> str:
 
 def row(line: Line) -> dict[str, Any]:
     return {**asdict(line), "at": stamp(line.at)}
+
+
+def of_route(line: Line) -> dict[str, Any]:
+    """What calls of one route have used together; `at` is when the last one was made."""
+    used = {name: value for name, value in row(line).items() if name not in ("job_id", "video_s")}
+    return {"route": line.job_id, **used}
 
 
 def table(lines: list[Line]) -> str:

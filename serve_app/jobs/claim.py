@@ -17,6 +17,7 @@ from sqlalchemy import BindParameter, Connection, Select, and_, bindparam, func,
 
 from configs.app import JobSettings
 from models.errors import StageFailed
+from serve_app.jobs import usage
 from serve_app.jobs.job import Control, Job, State
 from serve_app.jobs.ledger import Row, close_attempt, end, landing, later, lost, ready
 from serve_app.jobs.schedule import Candidate, fairest
@@ -58,6 +59,7 @@ BEGIN = insert(attempts)
 def settle(connection: Connection, settings: JobSettings, now: float) -> None:
     """Ends the jobs that lost their Driver and must not get another: paused, cancelled, or tried often enough."""
     for row in connection.execute(UNSETTLED, {"now": now, "tries": settings.attempts}).mappings().all():
+        usage.record_lost(connection, row, now)
         if row["control"] is not Control.RUN:
             end(connection, row, landing(State.WAITING, row["control"]), now, "lost")
             continue
@@ -134,6 +136,7 @@ def take(connection: Connection, row: Row, owner: str, settings: JobSettings, no
         "lease_until": now + settings.lease_s,
         "updated_at": later(row, now),
     }
+    usage.record_lost(connection, row, now)
     close_attempt(connection, row, now, "lost")
     connection.execute(LEASE, {"job": row["id"], **values})
     connection.execute(

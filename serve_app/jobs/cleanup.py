@@ -12,9 +12,9 @@ taken apart: a job that comes back from its failure either finds its folder whol
 
 Age is the later of a file's two dates, so a copy that keeps its old date is new. Only that of a result is the date of
 its content: a finished video has a second name in its workspace, and losing that one changes the other date. Clocks of
-nodes and file servers must agree within the grace time. Rows of jobs stay, so a completed job may outlive its files;
-which uploads have ever been named is read from all rows, a second for a hundred thousand of them, but only when a file
-is old enough to go.
+nodes and file servers must agree within the grace time. Rows of jobs stay unless the settings say otherwise, so a
+completed job may outlive its files; which uploads have ever been named is read from all rows, a second for a hundred
+thousand of them, but only when a file is old enough to go.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from typing import TypeVar
 from configs.app import CleanupSettings, Roots
 from serve_app.jobs import trash
 from serve_app.jobs.job import State
+from serve_app.jobs.oblivion import forget
 from serve_app.jobs.quotas import recount
 from serve_app.jobs.store import Store
 from serve_app.jobs.trash import Trash
@@ -75,7 +76,7 @@ class Cleanup:
     def sweep(self) -> Counter[str]:
         """Goes through all folders once. How many things were removed, by kind, and the freed `bytes`."""
         removed: Counter[str] = Counter()
-        for step in (self._leftovers, self._workspaces, self._artifacts, self._uploads):
+        for step in (self._leftovers, self._workspaces, self._artifacts, self._uploads, self._rows):
             try:
                 step(removed)
             except OSError:
@@ -142,6 +143,12 @@ class Cleanup:
         return [self._roots.uploads, self._roots.artifacts]
 
     # -- artifacts and uploads -------------------------------------------------------------------------------------
+
+    def _rows(self, removed: Counter[str]) -> None:
+        """After the files: which of them are left decides whether a job is forgotten."""
+        if self._settings.rows_s is not None:
+            recount(self._store.database, self._roots.artifacts)
+            removed += forget(self._store.database, self._clock() - self._settings.rows_s)
 
     def _artifacts(self, removed: Counter[str]) -> None:
         root, settings = self._roots.artifacts, self._settings

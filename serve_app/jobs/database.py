@@ -6,24 +6,29 @@ writes later is thrown out by whoever wrote in between. On PostgreSQL transactio
 COMMITTED) and lock the rows they change.
 
 The schema is brought up to date when a process starts, by whichever of them gets there first (`create`); the others
-wait for it. All methods block.
+wait for it. A SQLite file is copied before. All methods block.
 """
 
 import json
+import logging
 import math
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
 from models.errors import ArtifactMissing, OutOfSpace
 from serve_app.jobs import migrations
 
+logger = logging.getLogger(__name__)
+
 BUSY_S = 30.0
+FULL = "the disk that holds the jobs is full; free some space and try again"
 MIGRATING = 0x6A6F6273
 """The advisory lock under which a PostgreSQL schema is changed."""
 DISK_FULL = "53100"
@@ -49,7 +54,26 @@ class Database:
             current = migrations.is_current(connection)
         if not current:
             with self.migrating() as connection:
+                self._keep_copy(connection)
                 migrations.upgrade(connection)
+
+    def _keep_copy(self, connection: Connection) -> None:
+        """Copies a SQLite file that is about to be changed. A server has backups of its own. Raises OutOfSpace."""
+        path = self.engine.url.database
+        if self.is_postgresql or not path or not inspect(connection).has_table("jobs"):
+            return
+        if migrations.is_current(connection):  # somebody else was faster
+            return
+        copy = Path(f"{path}.before-{migrations.head()}")
+        draft = copy.with_name(f"{copy.name}.part")
+        try:
+            with closing(sqlite3.connect(path)) as store, closing(sqlite3.connect(draft)) as kept:
+                store.backup(kept)
+        except sqlite3.OperationalError as error:
+            draft.unlink(missing_ok=True)
+            raise OutOfSpace(FULL) from error
+        draft.replace(copy)
+        logger.warning("the job store is brought up to date; as it was before, it lies in %s", copy)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -65,7 +89,7 @@ class Database:
                 yield connection
         except OperationalError as error:
             if "is full" in str(error.orig) or getattr(error.orig, "sqlstate", "") == DISK_FULL:
-                raise OutOfSpace("the disk that holds the jobs is full; free some space and try again") from error
+                raise OutOfSpace(FULL) from error
             raise
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What a tenant may still ask for: limits on what waits, on what lies on the disk, and on a day's minutes of video.
+"""What a tenant may still ask for: limits on what waits, on what lies on the disk, and on a day's minutes.
 
 They are checked in the transaction that accepts a job, while the tenant's row is held, so that many submissions at once
 cannot pass together what one of them would have used up. A job's length is known only after its video has been looked
@@ -11,7 +11,7 @@ has four jobs waiting for each place that is left gets no more, so that one tena
 How many run at a time is no matter of accepting: the claim sees to it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 from models.errors import NotAllowed
 from serve_app.jobs.database import Database
 from serve_app.jobs.job import Request, State
-from serve_app.jobs.tables import job_from, jobs, tenants
+from serve_app.jobs.tables import calls, job_from, jobs, tenants
 from serve_app.jobs.tenants import Tenant
 from serve_app.jobs.workspace import artifacts
 
@@ -29,6 +29,8 @@ BUSY_S = 30.0
 """After so long another try makes sense where nobody can say when there will be room."""
 FULL_S = 3600.0
 """The same where somebody has to make room."""
+SPOKEN_A_SECOND = 15.0
+"""Characters."""
 GREEDY = 4
 """Jobs that a tenant may have waiting for each place in the queue that it leaves to others."""
 
@@ -36,17 +38,28 @@ GREEDY = 4
 def admit(connection: Connection, tenant: str, max_queued: int, now: float, incoming: int = 0) -> None:
     """Raises NotAllowed (resource_exhausted) when a new job with `incoming` bytes would pass a limit."""
     _room(connection, tenant, max_queued)
-    row = connection.execute(select(tenants).where(tenants.c.name == tenant).with_for_update()).mappings().first()
-    limits = Tenant(**row) if row is not None else Tenant(tenant)
+    limits = held(connection, tenant)
     if limits.queued is not None and _queued(connection, tenant) >= limits.queued:
         raise exhausted(f"{limits.queued} jobs of yours wait already; try again when one of them has ended", BUSY_S)
     if limits.stored_bytes is not None and _stored(connection, tenant) + incoming > limits.stored_bytes:
         limit = limits.stored_bytes / 1024**2
         raise exhausted(f"your files would take more than the {limit:g} MiB that you may store", FULL_S)
-    if limits.video_minutes_a_day is not None:
-        wait = _until_fresh(connection, tenant, limits.video_minutes_a_day * 60, now)
-        if wait:
-            raise exhausted(f"you have used up your {limits.video_minutes_a_day:g} minutes of video a day", wait)
+    day(connection, limits, now)
+
+
+def held(connection: Connection, tenant: str) -> Tenant:
+    """A tenant with its limits. Until the transaction ends, nobody else is let in under its name, if it has a row."""
+    row = connection.execute(select(tenants).where(tenants.c.name == tenant).with_for_update()).mappings().first()
+    return Tenant(**row) if row is not None else Tenant(tenant)
+
+
+def day(connection: Connection, limits: Tenant, now: float) -> None:
+    """Raises NotAllowed when the day's minutes are used up."""
+    if limits.video_minutes_a_day is None:
+        return
+    wait = _until_fresh(connection, limits.name, limits.video_minutes_a_day * 60, now)
+    if wait:
+        raise exhausted(f"you have used up your {limits.video_minutes_a_day:g} minutes of video a day", wait)
 
 
 def exhausted(message: str, retry_after: float) -> NotAllowed:
@@ -82,16 +95,26 @@ def _stored(connection: Connection, tenant: str) -> int:
 
 def _until_fresh(connection: Connection, tenant: str, limit_s: float, now: float) -> float:
     """Seconds until a tenant has used less than `limit_s` seconds of video within a day; 0 if that is so now."""
-    query = select(jobs.c.admitted_at, jobs.c.video_s).where(jobs.c.tenant == tenant, jobs.c.admitted_at > now - DAY_S)
-    rows = connection.execute(query.order_by(jobs.c.admitted_at)).all()
-    used = sum(row.video_s for row in rows)
+    rows = sorted(_used(connection, tenant, now - DAY_S))
+    used = sum(seconds for _, seconds in rows)
     if used < limit_s:
         return 0.0
-    for row in rows:
-        used -= row.video_s
+    for at, seconds in rows:
+        used -= seconds
         if used < limit_s:
-            return max(1.0, float(row.admitted_at) + DAY_S - now)
+            return max(1.0, at + DAY_S - now)
     return DAY_S  # of nothing, there is never some left
+
+
+def _used(connection: Connection, tenant: str, since: float) -> Iterator[tuple[float, float]]:
+    """When how many seconds were begun, of films and of recordings; a text counts as the speech that it becomes."""
+    films = select(jobs.c.admitted_at, jobs.c.video_s).where(jobs.c.tenant == tenant, jobs.c.admitted_at > since)
+    for at, seconds in connection.execute(films).tuples():
+        yield at, seconds
+    sound = select(calls.c.at, calls.c.audio_s, calls.c.characters_spoken)
+    sound = sound.where(calls.c.tenant == tenant, calls.c.at > since)
+    for at, seconds, characters in connection.execute(sound).tuples():
+        yield at, seconds + characters / SPOKEN_A_SECOND
 
 
 def film_of(path: str) -> str:

@@ -198,8 +198,8 @@ class Lease:
             write = partial(
                 verb, self.job.id, self.job.fence, *facts, self.report.snapshot(), self._lines[:], self._insights[:]
             )
-            if verb != self._store.renew:  # the attempt is over
-                write = partial(write, spent=self.attempt.close())
+            over = verb != self._store.renew
+            write = partial(write, self.attempt.close() if over else self.attempt.so_far())
             answer = await asyncio.get_running_loop().run_in_executor(self._thread, write)
             self._written = time.monotonic()
             self._lines.clear()

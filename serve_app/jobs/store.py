@@ -10,8 +10,8 @@ fsync, which is a few hundred writes a second for the whole service, far above o
 PostgreSQL a claim locks just its row and skips what others have locked; two claims at the same moment may then both
 pick the same tenant, which the next claim evens out.
 
-Leases compare wall clocks of different machines: their clocks must agree well within `lease_s`. Rows and log lines are
-never deleted here. All methods block: call them from a thread. Every process calls `create` once.
+Leases compare wall clocks of different machines: their clocks must agree well within `lease_s`. Rows are deleted by the
+cleanup alone (`oblivion`). All methods block: call them from a thread. Every process calls `create` once.
 """
 
 import time
@@ -111,6 +111,7 @@ class Store(Reader):
                 update(jobs).where(jobs.c.id == job_id).values(control=control, updated_at=later(row, now))
             )
             if state is not State.RUNNING or (row["lease_until"] <= now and control is not Control.RUN):
+                usage.record_lost(connection, row, now)
                 end(connection, row, landing(State.WAITING, control), now, "lost")
             return job_from(locked(connection, job_id))
 
@@ -130,9 +131,17 @@ class Store(Reader):
             tell_waiting(connection, message, self._clock())
 
     def renew(
-        self, job_id: str, fence: int, progress: Standing = None, lines: Lines = (), insights: Insights = ()
+        self,
+        job_id: str,
+        fence: int,
+        progress: Standing = None,
+        lines: Lines = (),
+        insights: Insights = (),
+        spent: Spending | None = None,
     ) -> Control:
         """Extends the lease and writes what is new; returns what the job's owner wants. Raises LeaseLost.
+
+        What the attempt has `spent` until now is what it is charged with should nobody hear of it any more.
 
         A run that has come further than any before it counts as the first attempt again: long jobs are interrupted
         often, and only those that fall at the same place are given up.
@@ -142,6 +151,8 @@ class Store(Reader):
             row = _owned(connection, job_id, fence)
             control: Control = row["control"]
             record(connection, row, progress, lines, insights)
+            if spent is not None:
+                usage.remember(connection, row, spent)
             values = {"lease_until": now + self._settings.lease_s, "updated_at": later(row, now)}
             if progress is not None and progress.percent > row["progress"]["percent"]:
                 values["attempts"] = 1

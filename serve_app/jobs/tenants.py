@@ -46,7 +46,7 @@ class Tenant:
     running: int | None = None  # jobs at a time
     queued: int | None = None  # jobs that wait or are paused
     stored_bytes: int | None = None  # uploads and results
-    video_minutes_a_day: float | None = None  # accepted within the last 24 hours
+    video_minutes_a_day: float | None = None  # let in within the last 24 hours: films, recordings, texts to be spoken
     created_at: float = 0.0  # Unix seconds
 
 

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from configs.app import CleanupSettings, JobSettings, Roots
-from serve_app.jobs import cleanup, trash
+from serve_app.jobs import cleanup, oblivion, trash
 from serve_app.jobs.cleanup import Cleanup
 from serve_app.jobs.job import Control, Request, State
 from serve_app.jobs.store import Store
+from serve_app.jobs.tables import attempts, calls, deliveries, jobs, logs, usage
 from serve_app.jobs.workspace import artifact_of, artifacts
 from tests.unit.test_store import RESULT
 
@@ -33,6 +35,10 @@ NAMES = [
     "translated_subtitles.srt",
     "report.json",
 ]
+
+
+DUE = (("told", None), ("due", 1e12))
+LINE = {"timestamp": "", "level": "info", "stage": "tts", "message": "said", "chunk_id": "", "extra": {}}
 
 
 class Clock:
@@ -175,6 +181,53 @@ def test_previews_may_go_before_the_rest(house: House) -> None:
     house.clock.days = 0.5
     house.sweep(CleanupSettings(previews_s=3600.0))
     assert house.tree("work") == {"a/speech.wav", "a/windows/0001/clip.wav"}
+
+
+def rows(house: House) -> dict[str, int]:
+    with house.store.database.read() as connection:
+        named = (jobs, logs, attempts, deliveries, usage, calls)
+        return {table.name: connection.execute(select(func.count()).select_from(table)).scalar_one() for table in named}
+
+
+def test_rows_go_on_their_date_and_that_of_a_job_after_its_files(house: House) -> None:
+    forgetful = SETTINGS.model_copy(update={"rows_s": 60 * DAY})
+    house.job("a", State.FAILED)
+    with house.store.database.write() as connection:
+        told = {"url": "http://x", "body": "", "created_at": house.clock(), "tries": 1}
+        connection.execute(insert(deliveries), [{"id": n, "job_id": "a", "due_at": due, **told} for n, due in DUE])
+        connection.execute(insert(logs).values(job_id="a", number=1, **LINE))
+        connection.execute(insert(usage).values(job_id="a", tenant="anonymous", at=house.clock()))
+        connection.execute(insert(calls).values(tenant="a", route="/x", at=house.clock()))
+        connection.execute(update(jobs).where(jobs.c.id == "a").values(stored_bytes=10_000))
+    house.job("b", State.WAITING)
+    whole = {"jobs": 2, "logs": 1, "attempts": 1, "deliveries": 2, "usage": 1, "calls": 1}
+    house.clock.days = 59
+    house.sweep(forgetful)
+    assert rows(house) == whole
+    house.clock.days = 61
+    assert house.sweep(forgetful)["histories"] == 1
+    assert rows(house) == {**whole, "logs": 0, "attempts": 0, "deliveries": 1, "calls": 0}
+    assert house.store.job("a").state is State.FAILED and house.store.logs("a") == []
+    house.clock.days = 91
+    house.sweep(forgetful)  # now its files are gone; one delivery is still due
+    assert rows(house)["jobs"] == 2
+    with house.store.database.write() as connection:
+        connection.execute(update(deliveries).values(due_at=None))
+    assert house.sweep(forgetful)["jobs"] == 1
+    assert rows(house) == {**dict.fromkeys(whole, 0), "jobs": 1}
+    assert house.store.job("b").state is State.WAITING and house.sweep(forgetful) == {}
+
+
+def test_more_rows_than_one_transaction_takes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oblivion, "BATCH", 2)
+    for number in range(5):
+        house.store.submit(Request(f"job-{number}", "/nowhere.mp4", "en", "es"))
+        job = house.store.claim("driver")
+        assert job is not None
+        house.store.fail(job.id, job.fence, "no_speech", "nothing was said")
+    house.clock.days = 2
+    removed = house.sweep(CleanupSettings(rows_s=DAY))
+    assert (removed["histories"], removed["jobs"]) == (5, 5) and rows(house)["jobs"] == 0
 
 
 def test_null_keeps_for_ever(house: House) -> None:

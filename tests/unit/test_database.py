@@ -115,6 +115,28 @@ def test_a_store_from_before_migrations_is_adopted_and_loses_nothing(old: str) -
     store.close()
 
 
+def test_a_file_is_copied_before_it_is_changed(old: str, caplog: pytest.LogCaptureFixture) -> None:
+    before = rows(old)
+    with closing(Database(old)) as database:
+        if database.is_postgresql:
+            pytest.skip("a server has backups of its own")
+        database.create()
+        path = database.engine.url.database
+        database.create()
+    copy = f"{path}.before-{HEAD}"
+    assert rows(f"sqlite:///{copy}") == before and revision(f"sqlite:///{copy}") is None
+    assert [record.message for record in caplog.records if "before" in record.message] == [
+        f"the job store is brought up to date; as it was before, it lies in {copy}"
+    ]
+    assert sorted(Path(copy).parent.glob("*.part")) == []
+
+
+def test_a_new_file_has_nothing_to_be_copied(tmp_path: Path) -> None:
+    with closing(Database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")) as database:
+        database.create()
+    assert not list(tmp_path.glob("*.before-*"))
+
+
 def test_the_tables_are_what_the_migrations_make(empty: str) -> None:
     database = Database(empty)
     database.create()

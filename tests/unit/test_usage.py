@@ -16,7 +16,7 @@ from models.meter import Cost
 from models.segment import Sentence
 from serve_app import spending
 from serve_app.engines import Models
-from serve_app.jobs.job import Progress, Quality, Request, Result
+from serve_app.jobs.job import Control, Progress, Quality, Request, Result
 from serve_app.jobs.runner import Runner
 from serve_app.jobs.store import LeaseLost, Store
 from serve_app.jobs.usage import Line, Usage
@@ -88,6 +88,39 @@ def test_an_attempt_that_lost_its_lease_counts_nothing(store: Store) -> None:
     assert [line.cpu_s for line in lines(store)] == [1.0]
 
 
+def test_an_attempt_that_died_counts_as_far_as_its_last_renewal_knew(store: Store) -> None:
+    store.submit(ask())
+    for _ in range(2):
+        died = store.claim("driver")
+        assert died is not None
+        store.renew("1", died.fence, spent=Spending(cpu_s=0.5))
+        store.renew("1", died.fence, spent=Spending(10.0, 1, 2, 2.0))
+        CLOCK[0] += 60
+    new = fence(store)
+    assert lines(store) == [Line("1", "a", CLOCK[0], 0.0, 20.0, 2, 4, 4.0, 0.0)]
+    store.renew("1", new, spent=Spending(cpu_s=0.5))
+    store.complete("1", new, RESULT, spent=Spending(cpu_s=1.0))
+    assert [line.cpu_s for line in lines(store)] == [5.0]
+
+
+@pytest.mark.parametrize("wish", [Control.CANCEL, Control.PAUSE])
+def test_it_counts_also_when_nobody_takes_its_job(store: Store, wish: Control) -> None:
+    store.submit(ask())
+    store.renew("1", fence(store), spent=Spending(cpu_s=1.0))
+    store.control("1", wish)
+    CLOCK[0] += 60
+    assert store.claim("driver") is None
+    assert [line.cpu_s for line in lines(store)] == [1.0]
+
+
+def test_it_counts_also_when_its_owner_wants_no_other(store: Store) -> None:
+    store.submit(ask())
+    store.renew("1", fence(store), spent=Spending(cpu_s=1.0))
+    CLOCK[0] += 60
+    store.control("1", Control.CANCEL)
+    assert [line.cpu_s for line in lines(store)] == [1.0]
+
+
 # -- a real run --------------------------------------------------------------------------------------------------------
 
 
@@ -133,10 +166,24 @@ async def test_what_comes_from_a_checkpoint_costs_nothing_again(house: House) ->
     [first] = lines(house.store)
     assert first.audio_s > 3
     assert (first.characters_translated, first.video_s) == (0, 0.0)
+    await asyncio.sleep(3 * SETTINGS.jobs.retry_s)
     assert await house.runner.run_next() == "job"
     [both] = lines(house.store)
     assert both.audio_s == first.audio_s
     assert both.characters_translated > 20 and both.video_s > 9 and both.cpu_s > first.cpu_s
+
+
+async def test_what_a_run_has_used_is_known_while_it_runs(house: House) -> None:
+    """As a killed one leaves it: its job is taken from it, and what it had used stands in the line."""
+    house.submit()
+    run = asyncio.create_task(house.runner.run_next())
+    await house.until(lambda job: job.progress.stage_number >= 5)
+    late = Store(house.roots.database_url.get_secret_value(), SETTINGS.jobs, clock=lambda: 4e9)
+    assert late.claim("another") is not None
+    late.close()
+    await asyncio.wait_for(run, 20)
+    [line] = Usage(house.store.database, lambda: 5e9).lines(0)
+    assert line.audio_s > 3 and line.cpu_s > 0
 
 
 async def test_jobs_that_run_side_by_side_share_what_the_process_used() -> None:

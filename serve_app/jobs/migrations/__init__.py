@@ -24,6 +24,11 @@ from models.errors import StoreTooNew
 _one_at_a_time = threading.Lock()  # Alembic keeps the migration under way in a global
 
 
+def head() -> str:
+    """The newest step."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
 def is_current(connection: Connection) -> bool:
     """Whether there is nothing to do. Raises StoreTooNew for a store that a newer release has touched."""
     scripts = ScriptDirectory.from_config(_config())
