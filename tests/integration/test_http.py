@@ -113,10 +113,11 @@ def test_other_files_of_the_folder_are_not_handed_out(http: httpx.Client, done: 
         assert http.get(f"/v1/jobs/{done}/artifacts/{name}").status_code == 404
 
 
-def test_an_upload_that_is_no_video_fails_with_its_reason(http: httpx.Client) -> None:
+def test_an_upload_that_is_no_video_is_refused_with_its_reason(http: httpx.Client) -> None:
+    before = http.get("/v1/jobs").json()
     answer = http.post("/v1/jobs", data={"target_lang": "es"}, files={"file": ("x.mp4", b"no video" * 500)})
-    last = finished(http, answer.json()["id"])[-1]
-    assert (last["status"], last["error"]["code"]) == ("failed", "unreadable_media")  # type: ignore[index]
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "unreadable_media")
+    assert http.get("/v1/jobs").json() == before
 
 
 def test_an_upload_that_is_too_large_is_refused_before_it_is_sent(http: httpx.Client) -> None:
