@@ -6,6 +6,7 @@ roots come from the environment (`Roots`). There is no third place.
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, IPvAnyNetwork, SecretStr
 
@@ -109,6 +110,25 @@ class WebhookSettings(Settings):
     )
 
 
+class TelemetrySettings(Settings):
+    """What an operator sees; metrics are always there."""
+
+    logs: Literal["plain", "json"] = Field(
+        "plain", description="what `dubserve serve` prints: a few lines for people, or every event as a line of JSON"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    otlp_endpoint: str = Field(
+        "",
+        description="where spans are sent over HTTP, such as http://collector:4318; empty: to"
+        " OTEL_EXPORTER_OTLP_ENDPOINT, or nowhere when that is not set either",
+    )
+    otlp_timeout_s: float = Field(5.0, gt=0, description="for one sending; what cannot be sent is dropped")
+    otlp_every_s: float = Field(5.0, gt=0, description="spans are sent so often, or when 512 of them wait")
+    trace_share: float = Field(
+        1.0, ge=0, le=1, description="of the traces that begin here; one that a caller began is the caller's to decide"
+    )
+
+
 class AppSettings(Settings):
     engines: EngineSettings = EngineSettings()
     pipeline: PipelineSettings = PipelineSettings()
@@ -116,6 +136,7 @@ class AppSettings(Settings):
     cleanup: CleanupSettings = CleanupSettings()
     ingress: IngressSettings = IngressSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
 
 class Roots(Settings):

@@ -11,7 +11,7 @@ from serve_app.deployments.translator import Translator
 
 def build(settings: AppSettings) -> Application:
     """The application that `import_path` of serve_config.yaml names; Serve validates `args:` into `settings`."""
-    recognizer = Recognizer.bind(settings.engines.asr, settings.pipeline.engine_stall_s / 2)
-    translator = Translator.bind(settings.engines.translation, settings.pipeline.engine_stall_s / 2)
+    recognizer = Recognizer.bind(settings)
+    translator = Translator.bind(settings)
     driver = Driver.bind(recognizer, translator, settings)
     return Ingress.bind(driver, recognizer, translator, settings)

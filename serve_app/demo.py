@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import yaml
 from rich.console import Console
@@ -27,10 +28,15 @@ STOP_S = 30.0
 
 
 @contextmanager
-def running_service(config: Path, url: str, environment: dict[str, str]) -> Iterator[None]:
-    """The service as a child process in a group of its own: ready when the body runs, gone after it."""
+def running_service(
+    config: Path, url: str, environment: dict[str, str], output: BinaryIO | None = None
+) -> Iterator[None]:
+    """The service as a child process in a group of its own: ready when the body runs, gone after it.
+
+    What it prints goes to `output`, else where this process prints.
+    """
     command = [sys.executable, "-m", "serve_app", "serve", "--config", str(config)]
-    service = subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True)
+    service = subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True, stdout=output)
     try:
         wait_until_ready(service, f"{url}/readyz")
         yield

@@ -41,7 +41,7 @@ def free_port() -> int:
 
 @contextmanager
 def service(folder: Path, args: dict[str, Any]) -> Iterator[Service]:
-    """serve_config.yaml with other ports and `args`, and roots in `folder`."""
+    """serve_config.yaml with other ports and `args`, and roots in `folder`; its output goes to service.log there."""
     config = yaml.safe_load((REPOSITORY / "serve_config.yaml").read_text())
     grpc_port, http_port = free_port(), free_port()
     config["grpc_options"]["port"] = grpc_port
@@ -54,5 +54,5 @@ def service(folder: Path, args: dict[str, Any]) -> Iterator[Service]:
         root.mkdir()
     environment = {name: str(root) for name, root in roots.items()} | {"WEBHOOK_SECRET": WEBHOOK_SECRET}
     http_url = f"http://127.0.0.1:{http_port}"
-    with running_service(path, http_url, environment):
+    with (folder / "service.log").open("wb") as output, running_service(path, http_url, environment, output):
         yield Service(f"127.0.0.1:{grpc_port}", http_url, *roots.values())

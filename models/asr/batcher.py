@@ -16,11 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from models import batches
 from models.futures import answer, fail
 from models.meter import Meter
 from models.turns import Turns
@@ -60,6 +61,7 @@ class Waiting(Generic[Clip, Heard]):
     item: Clip
     future: "Future[Heard]"
     caller: str = ""
+    mark: Any = field(default_factory=lambda: batches.MARK())
 
 
 class Batcher(Generic[Clip, Heard]):
@@ -142,7 +144,7 @@ class Batcher(Generic[Clip, Heard]):
         if not batch:
             return None
         try:
-            with self._metered(batch):
+            with self._metered(batch), self._told(batch):
                 heard = list(zip(batch, self._hear([one.item for one in batch]), strict=True))
         except Exception as error:
             if len(batch) == 1:
@@ -152,6 +154,10 @@ class Batcher(Generic[Clip, Heard]):
         else:
             for one, found in heard:
                 answer(one.future, partial(_same, found))
+
+    def _told(self, batch: list[Waiting[Clip, Heard]]) -> AbstractContextManager[None]:
+        fill = sum(one.item.seconds for one in batch) / self._limits.batch_s
+        return batches.told("asr", len(batch), fill, [one.mark for one in batch])
 
     @contextmanager
     def _metered(self, batch: list[Waiting[Clip, Heard]]) -> Iterator[None]:

@@ -16,11 +16,14 @@ whom it broke: one sentence by its search, a group by the encoder, the whole bat
 """
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby, islice
+from typing import Any
 
+from models import batches
 from models.futures import answer, fail, forget
 from models.meter import Meter, Work
 from models.translation.network import Array, Network
@@ -61,6 +64,8 @@ class Job:
     passed: int = 0
     caller: str = ""
     work: Work | None = None  # from when it is taken until it leaves
+    joined: float = 0.0  # then, in Unix seconds
+    mark: Any = field(default_factory=lambda: batches.MARK())
 
     def tokens(self, width: int) -> int:
         """Places in the cache that it may need at most."""
@@ -164,6 +169,7 @@ class Live:
 
     def __init__(self, network: Network, start: int, limits: Limits, meter: Meter) -> None:
         self._network, self._start, self._width, self._meter = network, start, limits.width, meter
+        self._budget = limits.budget
         self._rows = network.rows(max(limits.budget // SMALLEST, limits.width), limits.places)
         self.jobs: list[Job] = []
         self.arriving: list[Job] = []
@@ -176,6 +182,7 @@ class Live:
         """Encodes those who arrive, in groups of one length, and gives them rows."""
         for job in self.arriving:
             job.work = self._meter.begin(job.caller, len(job.source) + 1)
+            job.joined = time.time()
         self.arriving.sort(key=lambda job: len(job.source))
         for _, group in groupby(list(self.arriving), key=lambda job: len(job.source)):
             self._encode(list(group))
@@ -222,8 +229,15 @@ class Live:
             for row in self._rows_of(len(self.jobs)):
                 self._rows.leave(row)
             self._settle(job)
+            self._tell(job)
             if not job.future.done():
                 answer(job.future, job.search.best)
+
+    def _tell(self, job: Job) -> None:
+        """In what company a sentence was that leaves."""
+        company = [*self.jobs, job]
+        tokens = sum(one.tokens(self._width) for one in company)
+        batches.tell("translation", len(company), tokens / self._budget, job.joined, [job.mark])
 
     def _settle(self, job: Job) -> None:
         """Its caller is charged before it has the answer."""

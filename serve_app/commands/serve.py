@@ -10,6 +10,7 @@ from configs.app import Roots
 from serve_app.commands import terminal
 from serve_app.commands.options import REPOSITORY, Config, To, config_file, settings_of
 from serve_app.commands.terminal import told
+from serve_app.telemetry import logs, metrics
 
 
 def serve(
@@ -24,11 +25,21 @@ def serve(
     """
     with told():
         chosen = config_file(config)
-        settings_of(chosen)
-        os.environ.update(Roots.from_environment().as_environment())
+        telemetry = settings_of(chosen).telemetry
+        roots = Roots.from_environment()
+        os.environ.update(roots.as_environment())
+        metrics.begin_anew(roots)
         from serve_app.deployments.cluster import serve_until_stopped  # Ray takes seconds to import
 
-        serve_until_stopped(chosen, lambda line: terminal.console.print(line, markup=False, highlight=False), verbose)
+        if telemetry.logs == "json":
+            logs.begin("serve", telemetry, roots)
+            serve_until_stopped(chosen, lambda line: logs.event("service", line), verbose, json_lines=True)
+        else:
+            serve_until_stopped(chosen, show, verbose)
+
+
+def show(line: str) -> None:
+    terminal.console.print(line, markup=False, highlight=False)
 
 
 def demo(

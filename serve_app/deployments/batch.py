@@ -15,6 +15,7 @@ from models.errors import DubError, StageFailed
 from models.meter import FREE, Cost
 from serve_app.doors.wire import unwrap
 from serve_app.spending import book
+from serve_app.telemetry import traces
 
 TRIES = 5
 """Calls of one item while replicas die under it; Serve itself does not call again."""
@@ -45,16 +46,17 @@ def billed(answer: Any, engine: Any, caller: str) -> Any:
     return answer if cost == FREE else Billed(answer, cost)
 
 
-def calling(method: Any, stage: str) -> Callable[..., Awaitable[Any]]:
+def calling(method: Any, stage: str, traced: bool = False) -> Callable[..., Awaitable[Any]]:
     """A handle's method as the pipeline wants it: errors raised as themselves, dead replicas called again.
 
-    What the answer has cost is booked on the job in whose context this is called.
+    What the answer has cost is booked on the job in whose context this is called. A method that is `traced` is told the
+    span that it belongs to.
     """
 
     async def call(*args: Any) -> Any:
         for attempt in range(1, TRIES + 1):
             try:
-                answer = await method.remote(*args)
+                answer = await method.remote(*args, **({"trace": traces.current()} if traced else {}))
             except exceptions.RayTaskError as error:
                 raise unwrap(error) from None
             except GONE as error:

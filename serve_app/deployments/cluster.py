@@ -35,6 +35,7 @@ import psutil
 import ray
 import yaml
 from ray import serve
+from ray._private import ray_logging
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
@@ -52,7 +53,9 @@ HEART = ("raylet", "gcs_server")
 FAILED = (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY)
 
 
-def serve_until_stopped(config: Path, say: Callable[[str], None], verbose: bool = False) -> None:
+def serve_until_stopped(
+    config: Path, say: Callable[[str], None], verbose: bool = False, json_lines: bool = False
+) -> None:
     """Starts Ray, deploys `config`, and returns after SIGINT or SIGTERM, when everything is down again.
 
     Raises ArtifactMissing with the reason when the application does not come up, StageFailed when a port is taken or
@@ -62,7 +65,7 @@ def serve_until_stopped(config: Path, say: Callable[[str], None], verbose: bool 
     check_ports(schema)
     stopped, changed = threading.Event(), threading.Event()
     say("starting Ray on this machine")
-    start_ray(verbose)
+    start_ray(verbose, json_lines)
     try:
         for name in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets handlers of its own
             signal.signal(name, lambda *_: stopped.set())
@@ -135,18 +138,28 @@ def shut_down(verbose: bool) -> None:
         ray.shutdown()
 
 
-def start_ray(verbose: bool) -> None:
+def start_ray(verbose: bool, json_lines: bool = False) -> None:
     if not verbose:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
     ray.init(
         address="local",
         namespace="serve",
         include_dashboard=False,
-        log_to_driver=verbose,
+        log_to_driver=verbose or json_lines,
         logging_level=logging.INFO if verbose else logging.ERROR,
         object_store_memory=OBJECT_STORE_BYTES,
         _node_ip_address="127.0.0.1",
     )
+    if json_lines and not verbose:  # Ray would put a name in front of each, and mix them with its own
+        ray_logging.global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+        ray_logging.global_worker_stdstream_dispatcher.add_handler("dubserve", pass_on)
+
+
+def pass_on(told: dict[str, Any]) -> None:
+    """What the processes of the service have printed as lines of JSON, as it is."""
+    for line in () if told["is_err"] else told["lines"]:
+        if line.startswith("{"):
+            print(line, flush=True)  # noqa: T201, it is for whoever collects the output
 
 
 def deploy(schema: ServeDeploySchema, stopped: threading.Event, say: Callable[[str], None]) -> None:

@@ -22,11 +22,14 @@ from serve_app.jobs.store import Store
 from serve_app.local import diarizing, in_thread
 from serve_app.media import audio
 from serve_app.stall import Pulse, beating
+from serve_app.telemetry import begin
 
 
 @serve.deployment
 class Driver:
     def __init__(self, recognizer: DeploymentHandle, translator: DeploymentHandle, settings: AppSettings) -> None:
+        roots = Roots.from_environment()
+        begin("driver", settings, roots)
         self._recognizer = recognizer
         self._translator = translator
         engines = settings.engines
@@ -40,7 +43,6 @@ class Driver:
         self._detect = in_thread(beating(vad.detect, self._pulses[0]))
         self._speak = in_thread(beating(tts.speak, self._pulses[1]), at_once=engines.tts.at_once)
         self._diarize = diarizing(engines.speaker, lambda verb: beating(verb, self._pulses[2]))
-        roots = Roots.from_environment()
         store = Store(roots.database_url.get_secret_value(), settings.jobs)
         store.create()
         self._runner = Runner(store, self._models, settings, roots, owner=f"{socket.gethostname()}:{os.getpid()}")
@@ -56,8 +58,8 @@ class Driver:
 
     async def _models(self) -> Models:
         job = uuid4().hex  # the engines tell jobs apart by it, and serve them in turn
-        recognize = calling(self._recognizer.recognize, "transcription")
-        translate = calling(self._translator.translate, "translation")
+        recognize = calling(self._recognizer.recognize, "transcription", traced=True)
+        translate = calling(self._translator.translate, "translation", traced=True)
         return Models(
             detect=self._detect,
             recognize=lambda clip: recognize(clip, job),

@@ -7,7 +7,9 @@ finds where speech is, in a thread of its own, and their work ends with their cl
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from math import ceil
@@ -40,6 +42,8 @@ from serve_app.jobs.webhooks import Webhooks, signing_key
 from serve_app.local import in_thread
 from serve_app.media.probe import look
 from serve_app.proto import translation_pb2 as pb
+from serve_app.telemetry import begin, traces
+from serve_app.telemetry.calls import told
 
 Message = TypeVar("Message")
 READY_S = 5.0
@@ -56,11 +60,12 @@ class Ingress:
         settings: AppSettings,
     ) -> None:
         roots = Roots.from_environment()
+        begin("ingress", settings, roots)
         self._store = Store(roots.database_url.get_secret_value(), settings.jobs)
         self._store.create()
         self._app = serve.get_replica_context().app_name
         self._settings, engines = settings, settings.engines
-        recognize = calling(recognizer.recognize, "transcription")
+        recognize = calling(recognizer.recognize, "transcription", traced=True)
         hears = calling(recognizer.languages, "transcription")
         self._access = Access(Tenants(self._store.database), settings.ingress.anonymous)
         self._desk = Desk(self._store, settings, roots, recognize, hears, look)
@@ -70,7 +75,7 @@ class Ingress:
             in_thread(late("vad", engines.vad.engine, engines.vad, "detect")),
             recognize,
             hears,
-            calling(translator.translate, "translation"),
+            calling(translator.translate, "translation", traced=True),
             calling(translator.pairs, "translation"),
         )
         say = in_thread(late("tts", "fallback", engines.tts, "speak"), at_once=engines.tts.at_once)
@@ -94,9 +99,10 @@ class Ingress:
         self, request: pb.TranslationRequest, grpc_context: RayServegRPCContext
     ) -> AsyncIterator[pb.TranslationProgress]:
         try:
-            caller = await self._caller(grpc_context)
-            asked = replace(wire.request(request), priority=priority(grpc_context))
-            job = await self._desk.take(caller, asked)
+            with seen("TranslateVideo", grpc_context):
+                caller = await self._caller(grpc_context)
+                asked = replace(wire.request(request), priority=priority(grpc_context))
+                job = await self._desk.take(caller, asked)
             async for job, lines in self._desk.follow(caller, job.id):  # noqa: B020
                 yield wire.progress(job, lines)
             if job.state is State.FAILED:
@@ -117,7 +123,7 @@ class Ingress:
         async def answer() -> pb.TranslationResult:
             return wire.result(await self._desk.job(await self._caller(grpc_context), request.session_id))
 
-        return await answered(answer(), grpc_context, pb.TranslationResult())
+        return await answered("GetTranslationResult", answer(), grpc_context, pb.TranslationResult())
 
     async def CancelTranslation(  # noqa: N802
         self, request: pb.CancelRequest, grpc_context: RayServegRPCContext
@@ -126,7 +132,7 @@ class Ingress:
             await self._desk.control(await self._caller(grpc_context), request.session_id, Control.CANCEL)
             return pb.CancelResponse(success=True, message="the job is being cancelled")
 
-        return await answered(answer(), grpc_context, pb.CancelResponse())
+        return await answered("CancelTranslation", answer(), grpc_context, pb.CancelResponse())
 
     async def ControlTranslation(  # noqa: N802
         self, request: pb.ControlTranslationRequest, grpc_context: RayServegRPCContext
@@ -139,24 +145,24 @@ class Ingress:
                 success=True, is_paused=control is Control.PAUSE, message=f"{request.action} was asked for"
             )
 
-        return await answered(answer(), grpc_context, pb.ControlTranslationResponse())
+        return await answered("ControlTranslation", answer(), grpc_context, pb.ControlTranslationResponse())
 
     async def DetectLanguage(  # noqa: N802
         self, request: pb.LanguageDetectionRequest, grpc_context: RayServegRPCContext
     ) -> pb.LanguageDetectionResult:
         """A failure is an answer here, with `success` false: the API shows its message. A wrong key is an error."""
-        try:
+
+        async def answer() -> pb.LanguageDetectionResult:
             caller = await self._caller(grpc_context)
-        except Exception as error:
-            refuse(grpc_context, error)
-            return pb.LanguageDetectionResult()
-        try:
-            found = await self._desk.detect(caller, request.file_path)
-        except Exception as error:
-            return pb.LanguageDetectionResult(success=False, message=wire.fault(error).message)
-        return pb.LanguageDetectionResult(
-            detected_language=found.language, confidence=found.confidence, success=True, message=found.message
-        )
+            try:
+                found = await self._desk.detect(caller, request.file_path)
+            except Exception as error:
+                return pb.LanguageDetectionResult(success=False, message=wire.fault(error).message)
+            return pb.LanguageDetectionResult(
+                detected_language=found.language, confidence=found.confidence, success=True, message=found.message
+            )
+
+        return await answered("DetectLanguage", answer(), grpc_context, pb.LanguageDetectionResult())
 
     async def GetAIInsights(  # noqa: N802
         self, request: pb.AIInsightsRequest, grpc_context: RayServegRPCContext
@@ -165,7 +171,7 @@ class Ingress:
             caller = await self._caller(grpc_context)
             return wire.insights(request.session_id, await self._desk.insights(caller, request.session_id))
 
-        return await answered(answer(), grpc_context, pb.AIInsightsResponse())
+        return await answered("GetAIInsights", answer(), grpc_context, pb.AIInsightsResponse())
 
     async def Check(self, request: health_pb2.HealthCheckRequest) -> health_pb2.HealthCheckResponse:  # noqa: N802
         """grpc.health.v1: serving once every part is ready."""
@@ -215,10 +221,24 @@ def refuse(context: RayServegRPCContext, error: BaseException) -> Refused:
     return Refused(problem.message)
 
 
-async def answered(answer: Awaitable[Message], context: RayServegRPCContext, empty: Message) -> Message:
+@contextmanager
+def seen(call: str, context: RayServegRPCContext) -> Iterator[None]:
+    """Around what a call does before it answers: counted, and in the trace of its caller."""
+    began = time.perf_counter()
+    with traces.span(call, traces.parent_of(dict(context.invocation_metadata()))):
+        try:
+            yield
+        except Exception as error:
+            told(call, "grpc", wire.fault(error).grpc.name, time.perf_counter() - began)
+            raise
+    told(call, "grpc", "OK", time.perf_counter() - began)
+
+
+async def answered(call: str, answer: Awaitable[Message], context: RayServegRPCContext, empty: Message) -> Message:
     """A unary answer; on an error its code and sentence, beside an empty message, since the context cannot abort."""
     try:
-        return await answer
+        with seen(call, context):
+            return await answer
     except Exception as error:
         refuse(context, error)
     return empty

@@ -9,31 +9,34 @@ import asyncio
 
 from ray import serve
 
-from configs.engines import AsrSettings
+from configs.app import AppSettings, Roots
 from models import golden
 from models.errors import DubError
 from models.registry import load
 from models.segment import Clip, Transcript
 from serve_app.deployments.batch import Billed, billed, broken
 from serve_app.stall import Pulse
+from serve_app.telemetry import begin, traces
 
 
 @serve.deployment
 class Recognizer:
     """Ready only after a clip of known speech gave the expected words."""
 
-    def __init__(self, settings: AsrSettings, stall_s: float = 300.0) -> None:
-        self._engine = load("asr", settings.engine, settings)
-        golden.recognize(self._engine, settings)
-        self._pulse = Pulse("transcription", stall_s)
+    def __init__(self, settings: AppSettings) -> None:
+        begin("recognizer", settings, Roots.from_environment())
+        asr = settings.engines.asr
+        self._engine = load("asr", asr.engine, asr)
+        golden.recognize(self._engine, asr)
+        self._pulse = Pulse("transcription", settings.pipeline.engine_stall_s / 2)
 
     def check_health(self) -> None:
         """Asked by Serve, which replaces a replica whose answer is an error, time after time."""
         self._pulse.check()
 
-    async def recognize(self, clip: Clip, caller: str = "") -> Transcript | Billed | Exception:
+    async def recognize(self, clip: Clip, caller: str = "", trace: str = "") -> Transcript | Billed | Exception:
         try:
-            with self._pulse.asked():
+            with self._pulse.asked(), traces.span("recognize", trace):
                 heard: Transcript = await asyncio.wrap_future(self._engine.submit(clip, caller))
         except Exception as error:  # the runtime raises types of its own
             return error if isinstance(error, DubError) else broken("transcription", error)

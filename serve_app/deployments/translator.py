@@ -9,30 +9,33 @@ import asyncio
 
 from ray import serve
 
-from configs.engines import TranslationSettings
+from configs.app import AppSettings, Roots
 from models.errors import DubError
 from models.registry import load
 from models.segment import Sentence
 from serve_app.deployments.batch import Billed, billed, broken
 from serve_app.stall import Pulse
+from serve_app.telemetry import begin, traces
 
 
 @serve.deployment
 class Translator:
     """Ready only after the models that are loaded beforehand gave their golden translations."""
 
-    def __init__(self, settings: TranslationSettings, stall_s: float = 300.0) -> None:
-        self._engine = load("translation", settings.engine, settings)
+    def __init__(self, settings: AppSettings) -> None:
+        begin("translator", settings, Roots.from_environment())
+        translation = settings.engines.translation
+        self._engine = load("translation", translation.engine, translation)
         self._engine.preload()
-        self._pulse = Pulse("translation", stall_s)
+        self._pulse = Pulse("translation", settings.pipeline.engine_stall_s / 2)
 
     def check_health(self) -> None:
         """Asked by Serve, which replaces a replica whose answer is an error, time after time."""
         self._pulse.check()
 
-    async def translate(self, sentence: Sentence, caller: str = "") -> Sentence | Billed | Exception:
+    async def translate(self, sentence: Sentence, caller: str = "", trace: str = "") -> Sentence | Billed | Exception:
         try:
-            with self._pulse.asked():
+            with self._pulse.asked(), traces.span("translate", trace):
                 answer: Sentence = await asyncio.wrap_future(self._engine.submit(sentence, caller))
         except Exception as error:  # the runtime raises types of its own
             return error if isinstance(error, DubError) else broken("translation", error)

@@ -5,7 +5,7 @@ Whoever asks for a job that is another tenant's hears what is said of one that i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -33,6 +33,10 @@ from serve_app.jobs.watch import Watch
 from serve_app.jobs.webhooks import check_address
 from serve_app.jobs.workspace import artifacts, disk_space, safe_id, segment_preview
 from serve_app.paths import MAX_PATH, home, not_of_others, readable
+from serve_app.telemetry import logs, traces
+from serve_app.telemetry.about import about
+from serve_app.telemetry.logs import lines_of
+from serve_app.telemetry.scrape import Scrape
 
 T = TypeVar("T")
 
@@ -72,6 +76,7 @@ class Desk:
         self.database = store.database
         self.watch = Watch(store, settings.jobs)
         self.usage = Usage(store.database)
+        self.scrape = Scrape(store.database, settings.jobs, roots.work)
         self.outbox = Outbox(store.database, settings.webhooks)
         self.editor = Editor(store.database, roots.artifacts, settings.jobs.max_queued)
 
@@ -79,7 +84,11 @@ class Desk:
 
     async def take(self, caller: Caller, request: Request) -> Job:
         """Accepts a job: new, attached to while it lives, or sent back to the queue after it failed."""
-        return await undivided(asyncio.to_thread(self._take, self.check(replace(request, tenant=caller.tenant))))
+        asked = replace(request, tenant=caller.tenant, trace=traces.current())
+        job = await undivided(asyncio.to_thread(self._take, self.check(asked)))
+        with about(job=job.id, tenant=caller.tenant):
+            logs.event("job.taken", f"The job is {job.state}", targets=",".join(job.request.targets))
+        return job
 
     def check(self, request: Request) -> Request:
         """The request in its usual form. Raises InvalidJob for what no job could do, or not in this service."""
@@ -115,6 +124,11 @@ class Desk:
     async def logs(self, caller: Caller, job_id: str) -> list[LogLine]:
         await self.job(caller, job_id)
         return await asyncio.to_thread(self._store.logs, job_id)
+
+    async def events(self, caller: Caller, job_id: str) -> Iterator[str]:
+        """The lines of a job's file, for as long as its folder is kept."""
+        job = await self.job(caller, job_id)
+        return lines_of(self._roots.work, job.id)
 
     async def follow(self, caller: Caller, job_id: str) -> AsyncIterator[tuple[Job, list[LogLine]]]:
         await self.job(caller, job_id)

@@ -18,7 +18,6 @@ from typing import Annotated, Any
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -42,6 +41,7 @@ from serve_app.doors.viewing import add_viewing
 from serve_app.jobs import job as nouns
 from serve_app.jobs.calls import Calls
 from serve_app.jobs.job import Control
+from serve_app.telemetry.calls import Seen
 
 Ready = Callable[[], Awaitable[dict[str, bool]]]
 """Asks every part whether it could do its work now."""
@@ -59,7 +59,12 @@ def build_api(
     desk: Desk, access: Access, ready: Ready, transcriber: Transcriber, announcer: Announcer, settings: AppSettings
 ) -> FastAPI:
     api = FastAPI(
-        title="dubserve", description="Self-hosted video translation.", version="1", docs_url=None, redoc_url=None
+        title="dubserve",
+        description="Self-hosted video translation.",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"auto_configure": False, "tracing": False},  # ours has one span a call, at both doors
     )
     api.add_exception_handler(DubError, on_error)
     api.add_exception_handler(Exception, on_error)
@@ -67,7 +72,8 @@ def build_api(
     api.add_exception_handler(RequestValidationError, on_unfit)
     api.add_middleware(BodyLimit, desk=desk, transcriber=transcriber)
     api.add_middleware(Counted, calls=Calls(desk.database, settings.ingress.audio_calls_a_minute), refuse=on_error)
-    api.add_middleware(Guard, access=access, admit=desk.admit, refuse=on_error)  # the last one stands outermost
+    api.add_middleware(Guard, access=access, admit=desk.admit, refuse=on_error)
+    api.add_middleware(Seen)  # the last one stands outermost
     add_deliveries(api, desk)
     segments.add_segments(api, desk)  # these before the jobs, whose route of actions takes every word
     add_listing(api, desk)
@@ -75,8 +81,8 @@ def build_api(
     add_files(api, desk)
     add_viewing(api, desk)
     usage.add_usage(api, desk.usage)
-    add_health(api, desk, ready)
     overview = Overview(desk.database, settings)
+    add_health(api, desk, ready, overview)
     session.add_session(api, access, overview)
     add_overview(api, overview)
     add_possible(api, transcriber, settings)
@@ -225,6 +231,10 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
         await desk.job(caller, job_id)
         return StreamingResponse(stream(desk, caller, job_id), media_type="text/event-stream")
 
+    @api.get("/v1/jobs/{job_id}/log", summary="All that happened to a job, a line of JSON an event")
+    async def log(caller: Who, job_id: str) -> StreamingResponse:
+        return StreamingResponse(await desk.events(caller, job_id), media_type="application/jsonl")
+
     @api.post("/v1/jobs/{job_id}/{action}", summary="Pause, resume or cancel a job")
     async def control(caller: Who, job_id: str, action: str) -> dict[str, Any]:
         return wire.job_json(await desk.control(caller, job_id, control_of(action)), await desk.logs(caller, job_id))
@@ -271,7 +281,7 @@ def add_files(api: FastAPI, desk: Desk) -> None:
         return [wire.insight_json(insight) for insight in await desk.insights(caller, job_id)]
 
 
-def add_health(api: FastAPI, desk: Desk, ready: Ready) -> None:
+def add_health(api: FastAPI, desk: Desk, ready: Ready, overview: Overview) -> None:
     @api.get("/healthz", summary="This process is alive")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
@@ -281,13 +291,10 @@ def add_health(api: FastAPI, desk: Desk, ready: Ready) -> None:
         parts = await ready()
         return JSONResponse({"ready": all(parts.values()), "parts": parts}, 200 if all(parts.values()) else 503)
 
-    @api.get("/metrics", summary="Jobs by state, from the store; engine metrics are on Ray's own metrics port")
-    async def metrics() -> PlainTextResponse:
-        registry = CollectorRegistry()
-        jobs = Gauge("dubserve_jobs", "Jobs in the store by state.", ["state"], registry=registry)
-        for state, count in (await desk.counts()).items():
-            jobs.labels(state).set(count)
-        return PlainTextResponse(generate_latest(registry), media_type="text/plain; version=0.0.4")
+    @api.get("/metrics", summary="For operators: figures of all processes, as Prometheus reads them")
+    async def metrics(caller: Who) -> PlainTextResponse:
+        await overview.check(caller)
+        return PlainTextResponse(await asyncio.to_thread(desk.scrape.text), media_type="text/plain; version=0.0.4")
 
 
 def check_range(header: str | None, size: int) -> None:

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from configs.app import AppSettings
 from models.errors import NotAllowed
-from serve_app.doors.access import Who
+from serve_app.doors.access import Caller, Who
 from serve_app.doors.usage import MONTH_S
 from serve_app.jobs.database import Database
 from serve_app.jobs.overview import standings
@@ -33,6 +33,11 @@ class Overview:
             return True
         return not await asyncio.to_thread(self._tenants.all)
 
+    async def check(self, caller: Caller) -> None:
+        """Raises NotAllowed (permission_denied) for whoever may not see it."""
+        if not await self.may_see(caller.tenant):
+            raise NotAllowed("this view is the operator's; name the tenant in `ingress: {operators: […]}` to open it")
+
     def look(self) -> dict[str, Any]:
         """Blocks."""
         found = standings(self._database, self._settings.jobs)
@@ -51,6 +56,5 @@ class Overview:
 def add_overview(api: FastAPI, overview: Overview) -> None:
     @api.get("/v1/overview", summary="For operators: the queue, the tenants' shares, and the usage of 30 days")
     async def look(caller: Who) -> dict[str, Any]:
-        if not await overview.may_see(caller.tenant):
-            raise NotAllowed("this view is the operator's; name the tenant in `ingress: {operators: […]}` to open it")
+        await overview.check(caller)
         return await asyncio.to_thread(overview.look)

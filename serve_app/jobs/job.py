@@ -57,6 +57,7 @@ class Request:
     title: str = ""
     audio_track: int = 0
     keep_audio: bool | None = None  # None: as configured
+    trace: str = ""  # the `traceparent` of the call that brought it
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ def revive(connection: Connection, row: Row, request: Request, now: float, store
 
 def _matter(asked: Mapping[str, Any]) -> dict[str, Any]:
     """What of a request changes what comes out."""
-    return {name: value for name, value in asked.items() if name not in ("priority", "title", "webhook")}
+    return {name: value for name, value in asked.items() if name not in ("priority", "title", "trace", "webhook")}
 
 
 def record(connection: Connection, row: Row, progress: Standing, lines: Lines, found: Insights) -> None:

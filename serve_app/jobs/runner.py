@@ -31,6 +31,8 @@ from serve_app.jobs.workspace import Workspace, artifacts
 from serve_app.paths import not_of_others, readable
 from serve_app.pipeline import dub
 from serve_app.spending import Attempt, metered
+from serve_app.telemetry.attempts import attempt, decided, ended, lost
+from serve_app.telemetry.engines import observed
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +69,16 @@ class Runner:
         insights = await asyncio.to_thread(self._store.insights, job.id)
         report = Report(job.id, job.progress, lines, insights)
         lease = Lease(job, self._store, report, self._settings.jobs.lease_s)
+        with attempt(job):
+            await self._run(job, report, lease)
+        return job.id
+
+    async def _run(self, job: Job, report: Report, lease: "Lease") -> None:
         work = asyncio.create_task(self._dub(job, report, lease))
         try:
             await self._attend(lease, work)
         except LeaseLost:
-            logger.warning("job %s has another worker now; this attempt stops", job.id)
+            lost()
         except asyncio.CancelledError:
             await stop(work)
             with suppress(LeaseLost):
@@ -81,7 +88,6 @@ class Runner:
             await stop(work)
             lease.attempt.close()
             lease.close()
-        return job.id
 
     async def _dub(self, job: Job, report: Report, lease: "Lease") -> Result:
         lease.attempt.enter()
@@ -90,7 +96,7 @@ class Runner:
         video = await asyncio.to_thread(self._own, job.request.path, job)
         request = replace(job.request, path=video, transcript=transcript)
         workspace = Workspace(self._roots.work, job.id)
-        models = metered(await self._engines(), lease.attempt.spending)
+        models = metered(observed(await self._engines()), lease.attempt.spending)
         return await dub(request, models, self._settings, workspace, files, report, lease.renew, job.edits, job.fence)
 
     def _own(self, path: str, job: Job) -> str:
@@ -160,7 +166,7 @@ class Lease:
         self.attempt = Attempt(f"{job.id} {job.fence}")
         self._store = store
         self._lease_s = lease_s
-        self._written = time.monotonic()
+        self._began = self._written = time.monotonic()
         self._lines: list[LogLine] = []
         self._insights: list[Insight] = []
         self._thread = ThreadPoolExecutor(1, "lease")
@@ -194,6 +200,7 @@ class Lease:
         async with self._turn:
             lines, insights = self.report.drain()
             self._lines += lines
+            decided(lines)
             self._insights += insights
             write = partial(
                 verb, self.job.id, self.job.fence, *facts, self.report.snapshot(), self._lines[:], self._insights[:]
@@ -201,6 +208,9 @@ class Lease:
             over = verb != self._store.renew
             write = partial(write, self.attempt.close() if over else self.attempt.so_far())
             answer = await asyncio.get_running_loop().run_in_executor(self._thread, write)
+            if over:
+                code = str(facts[0]) if verb == self._store.fail else ""
+                ended(answer, self.report, time.monotonic() - self._began, code)
             self._written = time.monotonic()
             self._lines.clear()
             self._insights.clear()

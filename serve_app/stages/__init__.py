@@ -5,12 +5,15 @@ how far it is and what it decided. No room knows another, an engine, or where it
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from models.errors import DubError, StageFailed
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import disk_space
+from serve_app.telemetry import logs, traces
+from serve_app.telemetry.about import about
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +22,11 @@ logger = logging.getLogger(__name__)
 def room(report: Report, stage: str) -> Iterator[None]:
     """The door of a room: only errors of our tree leave through it, one at a time."""
     report.begin(stage)
+    began = time.monotonic()
     try:
-        with disk_space():
+        with about(stage=stage), traces.span(stage), disk_space():
             yield
+            logs.event("stage.ended", level="debug", duration_s=time.monotonic() - began)
     except DubError:
         raise
     except Exception as error:

@@ -1,9 +1,12 @@
 """One local cluster with echo engines for all tests of this folder."""
 
+import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from serve_app.telemetry.logs import OURS
 from tests.service import Service, service
 
 ECHO = {
@@ -24,3 +27,14 @@ ECHO = {
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with service(tmp_path_factory.mktemp("service"), ECHO) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def own_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For shells without a cluster, which begin in the process of the test as they would in one of their own."""
+    for name in ("UPLOADS_DIR", "ARTIFACTS_DIR", "TEMP_WORK_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    yield
+    for name in OURS:
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).setLevel(logging.NOTSET)

@@ -11,7 +11,7 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 
 from configs.app import AppSettings
-from configs.engines import AsrSettings, SpeakerSettings
+from configs.engines import SpeakerSettings
 from models.errors import ArtifactMissing, NoSpeech, StageFailed, Stalled, UnsupportedLanguage
 from models.meter import Meter
 from models.segment import Clip, Transcript, Voice, Word
@@ -65,7 +65,7 @@ def test_a_replica_whose_engine_answers_nothing_does_not_start(monkeypatch: pyte
 
     monkeypatch.setattr("serve_app.deployments.recognizer.load", lambda *_: Mute())
     with pytest.raises(ArtifactMissing, match="golden"):
-        Recognizer.func_or_class(AsrSettings())
+        Recognizer.func_or_class(AppSettings())
 
 
 class Mute:
@@ -135,7 +135,7 @@ def ears(monkeypatch: pytest.MonkeyPatch) -> Ears:
 
 
 async def test_the_recognizer_tells_jobs_apart_and_a_bad_clip_fails_alone(ears: Ears) -> None:
-    shell = Recognizer.func_or_class(AsrSettings())
+    shell = Recognizer.func_or_class(AppSettings())
     audio = np.zeros(16_000, np.float32)
     waiting = asyncio.create_task(shell.recognize(Clip(audio, 1.0), "job"))
     await asyncio.sleep(0)
@@ -148,7 +148,7 @@ async def test_the_recognizer_tells_jobs_apart_and_a_bad_clip_fails_alone(ears: 
 
 
 async def test_a_call_that_is_cancelled_gives_its_clip_up(ears: Ears) -> None:
-    shell = Recognizer.func_or_class(AsrSettings())
+    shell = Recognizer.func_or_class(AppSettings())
     waiting = asyncio.create_task(shell.recognize(Clip(np.zeros(16_000, np.float32))))
     await asyncio.sleep(0)
     waiting.cancel()
@@ -159,7 +159,7 @@ async def test_a_call_that_is_cancelled_gives_its_clip_up(ears: Ears) -> None:
 
 async def test_what_an_answer_has_cost_is_booked_on_the_job_that_asked(ears: Ears) -> None:
     ears.meter = Meter(cpu=(moments := iter(range(100))).__next__)  # type: ignore[attr-defined]
-    shell = Recognizer.func_or_class(AsrSettings())
+    shell = Recognizer.func_or_class(AppSettings())
     ears.given.set_result(Transcript((), "es"))
     ears.meter.end(ears.meter.begin("job"))  # type: ignore[attr-defined]
     answer = await shell.recognize(Clip(np.zeros(16_000, np.float32)), "job")

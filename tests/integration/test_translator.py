@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from configs.engines import TranslationSettings
+from configs.app import AppSettings
+from configs.engines import EngineSettings, TranslationSettings
 from models.errors import ArtifactMissing, StageFailed
 from models.segment import Sentence
 from serve_app.deployments.batch import Billed
@@ -18,7 +19,7 @@ TEXT = "The castle stands on a hill."
 
 def shell(**settings: object) -> Any:
     chosen = TranslationSettings(artifacts=(str(DEMO),), device="cpu", beam_size=1).model_copy(update=settings)
-    return Translator.func_or_class(chosen)
+    return Translator.func_or_class(AppSettings(engines=EngineSettings(translation=chosen)))
 
 
 def said(answer: Any) -> str:

@@ -1,0 +1,29 @@
+"""Engines whose every question is a span, and its time a figure."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from serve_app.engines import Models
+from serve_app.telemetry import metrics, traces
+
+SHELVES = {"detect": "vad", "diarize": "speaker", "recognize": "asr", "translate": "translation", "speak": "tts"}
+"""The shelf of each verb of the seam."""
+
+
+def observed(models: Models) -> Models:
+    """The same engines, seen."""
+    verbs = {name: getattr(models, name) for name in SHELVES}
+    seen: dict[str, Any] = {name: _observed(name, verb) for name, verb in verbs.items() if verb is not None}
+    return replace(models, **seen)
+
+
+def _observed(name: str, verb: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+    async def ask(item: Any) -> Any:
+        with traces.span(name), metrics.asked(SHELVES[name]):
+            answer = await verb(item)
+        for reason in getattr(answer, "failed", ()):
+            metrics.add("dubserve_fallbacks_total", engine=str(reason).partition(":")[0][:40])
+        return answer
+
+    return ask
