@@ -30,6 +30,7 @@ from serve_app.doors.access import Access, Caller
 from serve_app.doors.desk import Desk
 from serve_app.doors.http import build_api, control_of
 from serve_app.doors.speech import Announcer
+from serve_app.doors.tls import check_caller
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.cleanup import Cleanup
 from serve_app.jobs.job import Control, State
@@ -88,6 +89,7 @@ class Ingress:
     # -- the gRPC door ---------------------------------------------------------------------------------------------
 
     async def _caller(self, context: RayServegRPCContext) -> Caller:
+        check_caller(context.peer(), context.auth_context(), self._settings.ingress.plaintext_from)
         return await self._access.caller(dict(context.invocation_metadata()))
 
     async def TranslateVideo(  # noqa: N802
