@@ -94,6 +94,12 @@ class IngressSettings(Settings):
         256 * 1024**2, gt=0, description="of a recording whose text is wanted in the same call"
     )
     max_audio_s: float = Field(2 * 3600, gt=0, description="likewise; what is longer belongs into a job")
+    submissions_a_minute: int | None = Field(
+        None,
+        ge=1,
+        description="jobs, and questions for a language, that one Ingress takes from each tenant in a minute, or from"
+        " each address without a key; null: any number",
+    )
     audio_calls_a_minute: int | None = Field(
         None, ge=1, description="calls of the /v1/audio routes that each tenant may make; null: any number"
     )

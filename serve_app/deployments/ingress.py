@@ -30,7 +30,7 @@ from serve_app.doors.access import Access, Caller
 from serve_app.doors.desk import Desk
 from serve_app.doors.http import build_api, control_of
 from serve_app.doors.speech import Announcer
-from serve_app.doors.tls import check_caller
+from serve_app.doors.tls import address_of, check_caller
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.cleanup import Cleanup
 from serve_app.jobs.job import Control, State
@@ -90,13 +90,15 @@ class Ingress:
 
     async def _caller(self, context: RayServegRPCContext) -> Caller:
         check_caller(context.peer(), context.auth_context(), self._settings.ingress.plaintext_from)
-        return await self._access.caller(dict(context.invocation_metadata()))
+        caller = await self._access.caller(dict(context.invocation_metadata()))
+        return replace(caller, address=str(address_of(context.peer()) or ""))
 
     async def TranslateVideo(  # noqa: N802
         self, request: pb.TranslationRequest, grpc_context: RayServegRPCContext
     ) -> AsyncIterator[pb.TranslationProgress]:
         try:
             caller = await self._caller(grpc_context)
+            self._desk.pace.check(caller)
             asked = replace(wire.request(request), priority=priority(grpc_context))
             job = await self._desk.take(caller, asked)
             async for job, lines in self._desk.follow(caller, job.id):  # noqa: B020
@@ -146,9 +148,10 @@ class Ingress:
     async def DetectLanguage(  # noqa: N802
         self, request: pb.LanguageDetectionRequest, grpc_context: RayServegRPCContext
     ) -> pb.LanguageDetectionResult:
-        """A failure is an answer here, with `success` false: the API shows its message. A wrong key is an error."""
+        """A failure is an answer here, with `success` false: the API shows it. Who may not ask gets an error."""
         try:
             caller = await self._caller(grpc_context)
+            self._desk.pace.check(caller)
         except Exception as error:
             refuse(grpc_context, error)
             return pb.LanguageDetectionResult()

@@ -75,7 +75,7 @@ def test_a_refusal_keeps_the_time_to_come_again(
     database.close()
     home = served.uploads / "tenants" / "sealed"
     home.mkdir(parents=True)
-    asked = pb.TranslationRequest(session_id="sealed-0", file_path=shutil.copy(short_talk, home), target_lang="es")
+    asked = pb.TranslationRequest(session_id="sealed-0", file_path=str(shutil.copy(short_talk, home)), target_lang="es")
     with pytest.raises(grpc.RpcError) as refused:
         list(stub.TranslateVideo(asked, metadata=[("authorization", f"Bearer {key}")], timeout=30))
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -85,7 +85,7 @@ def test_a_refusal_keeps_the_time_to_come_again(
 def test_a_stream_passes_to_its_end_and_a_job_is_cancelled(
     served: Service, stub: TranslationServiceStub, short_talk: Path
 ) -> None:
-    video = shutil.copy(short_talk, served.uploads / "sealed.mp4")
+    video = str(shutil.copy(short_talk, served.uploads / "sealed.mp4"))
     asked = pb.TranslationRequest(session_id="sealed-1", file_path=video, source_lang="en", target_lang="es")
     seen = list(stub.TranslateVideo(asked, timeout=120))
     assert len(seen) > 1 and seen[-1].status == "completed"
@@ -100,7 +100,7 @@ def test_a_stream_passes_to_its_end_and_a_job_is_cancelled(
 
 
 def test_a_deadline_is_kept(stub: TranslationServiceStub, served: Service, short_talk: Path) -> None:
-    video = shutil.copy(short_talk, served.uploads / "late.mp4")
+    video = str(shutil.copy(short_talk, served.uploads / "late.mp4"))
     asked = pb.TranslationRequest(session_id="sealed-3", file_path=video, source_lang="en", target_lang="es")
     with pytest.raises(grpc.RpcError) as late:
         list(stub.TranslateVideo(asked, timeout=0.05))
