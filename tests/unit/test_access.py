@@ -94,13 +94,13 @@ async def http(house: House) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-VALUES = {"job_id": "secret", "name": "translated.mp4", "action": "cancel"}
+VALUES = {"job_id": "secret", "name": "translated.mp4", "action": "cancel", "path": "index.html"}
 
 
 def calls(house: House) -> list[tuple[str, str]]:
     """Method and address of everything that the door offers, about the job that is a secret."""
     routes = [route for route in house.api().routes if isinstance(route, APIRoute)]
-    return sorted((method, route.path.format(**VALUES)) for route in routes for method in route.methods)
+    return sorted((method, route.path_format.format(**VALUES)) for route in routes for method in route.methods)
 
 
 async def test_every_route_wants_a_key_but_those_that_are_open(house: House, http: httpx.AsyncClient) -> None:
