@@ -41,9 +41,9 @@ from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
 from configs.environment import Tls
 from models.errors import ArtifactMissing, DubError, StageFailed
-from serve_app.deployments.resources import fitted
 from serve_app.doors.tls import check
 from serve_app.ports import free
+from serve_app.resources import fitted
 
 OBJECT_STORE_BYTES = 256 * 1024**2
 """Clips of sound are all that travels: 30 s are 2 MB."""
@@ -202,7 +202,9 @@ def check_ports(schema: ServeDeploySchema, tls: Tls | None) -> None:
 
 def fitting(config: Path, say: Callable[[str], None]) -> ServeDeploySchema:
     """What the config file asks for, as far as this machine has it. Raises StageFailed when it has not."""
-    content, warnings = fitted(yaml.safe_load(config.read_text()), ray.cluster_resources())
+    content = yaml.safe_load(config.read_text())
+    ServeDeploySchema.model_validate(content)
+    content, warnings = fitted(content, ray.cluster_resources())
     for warning in warnings:
         say(warning)
     return ServeDeploySchema.model_validate(content)

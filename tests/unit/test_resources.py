@@ -11,7 +11,7 @@ from configs.app import AppSettings
 from configs.engines import TranslationSettings
 from models.errors import StageFailed
 from models.translation.network import _providers
-from serve_app.deployments.resources import asked, deployments, fitted, least, most
+from serve_app.resources import asked, deployments, fitted, least, most
 from tests.conftest import REPOSITORY
 
 PROFILES = {path.name: yaml.safe_load(path.read_text()) for path in (
