@@ -24,7 +24,10 @@ from tests.integration.test_tenants import METHODS
 from tests.service import Service
 from tests.unit.test_every_route import TELLTALE
 
-bounded = settings(suppress_health_check=list(HealthCheck))
+
+def bounded(examples: int) -> settings:
+    return settings(max_examples=examples, suppress_health_check=list(HealthCheck))
+
 
 STRANGE = st.sampled_from(
     ["", " ", "\0", "..", "../../etc/passwd", "%00", "%2e%2e%2f", "null", "[]", "{}", "-1", "0", "NaN", "1e400", "true",
@@ -145,9 +148,8 @@ def calls(draw: st.DrawFn, operation: tuple[str, str, dict[str, Any], dict[str, 
     return asked
 
 
-@bounded
+@bounded(250)
 @given(data=st.data())
-@settings(max_examples=250)
 def test_no_request_ends_in_a_fault_of_ours(
     http: httpx.Client, operations: list[tuple[str, str, dict[str, Any], dict[str, Any]]], data: st.DataObject
 ) -> None:
@@ -169,9 +171,8 @@ LINES = st.sampled_from(
 )  # fmt: skip
 
 
-@bounded
+@bounded(100)
 @given(head=HEADS, lines=st.lists(LINES, max_size=4), rest=st.binary(max_size=200))
-@settings(max_examples=100)
 def test_what_is_no_request_at_all_is_refused_or_not_answered(
     served: Service, head: bytes, lines: list[bytes], rest: bytes
 ) -> None:
@@ -241,9 +242,8 @@ def messages(draw: st.DrawFn, method: Any) -> bytes:
     return sent
 
 
-@bounded
+@bounded(150)
 @given(method=st.sampled_from(list(METHODS)), data=st.data(), metadata=METADATA)
-@settings(max_examples=150)
 def test_no_message_ends_in_a_fault_of_ours(
     channel: grpc.Channel, method: Any, data: st.DataObject, metadata: list[tuple[str, str]]
 ) -> None:
@@ -251,9 +251,8 @@ def test_no_message_ends_in_a_fault_of_ours(
     assert code in EXPECTED and not TELLTALE.search(said.replace("etc/passwd", "")), (code, said)
 
 
-@bounded
+@bounded(150)
 @given(method=st.sampled_from(list(METHODS)), sent=st.binary(max_size=200))
-@settings(max_examples=150)
 def test_bytes_that_are_no_message_are_refused(channel: grpc.Channel, method: Any, sent: bytes) -> None:
     code, said = ended(channel, method, sent, [])
     assert code in EXPECTED or (code, said) == ("INTERNAL", UNREADABLE), (code, said)
