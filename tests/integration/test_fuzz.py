@@ -194,13 +194,11 @@ def test_what_is_no_request_at_all_is_refused_or_not_answered(
 SERVICE = pb.DESCRIPTOR.services_by_name["TranslationService"].full_name
 EXPECTED = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNAUTHENTICATED", "PERMISSION_DENIED",
             "RESOURCE_EXHAUSTED", "UNIMPLEMENTED", "UNAVAILABLE"}  # fmt: skip
-UNREADABLE = "Exception deserializing request!"
-"""gRPC's own words, with INTERNAL, for bytes that are no message; none of ours has seen them."""
 
 METADATA = st.lists(
     st.tuples(
         st.sampled_from(["authorization", "priority", "application", "request_id", "multiplexed_model_id", "x-any"]),
-        st.text("aZ09 -_.:/=\t~", max_size=30) | st.sampled_from(["Bearer ", "Bearer x", "-1", "99999999999999999999"]),
+        st.text("aZ09 -_.:/=~", max_size=30) | st.sampled_from(["Bearer ", "Bearer x", "-1", "99999999999999999999"]),
     ),
     max_size=3,
 )
@@ -255,7 +253,7 @@ def test_no_message_ends_in_a_fault_of_ours(
 @given(method=st.sampled_from(list(METHODS)), sent=st.binary(max_size=200))
 def test_bytes_that_are_no_message_are_refused(channel: grpc.Channel, method: Any, sent: bytes) -> None:
     code, said = ended(channel, method, sent, [])
-    assert code in EXPECTED or (code, said) == ("INTERNAL", UNREADABLE), (code, said)
+    assert code in EXPECTED and not TELLTALE.search(said), (code, said)
 
 
 def test_a_message_that_is_far_too_large_is_refused(channel: grpc.Channel) -> None:
