@@ -4,17 +4,24 @@
 # built against are there: CUDA 12 and cuDNN 9, the last that CTranslate2 and ONNX Runtime have in common. The driver
 # comes from the host (NVIDIA container toolkit).
 #
-# Run: docker run --shm-size=2g -v /srv/dub:/data -p 127.0.0.1:50051:50051 -p 127.0.0.1:8000:8000 dubserve
-# The ports have no TLS: publish them only to those who may use the service.
+# Run, with nothing to write to but what has to be (docs/deploy.md; configs/compose.yaml is the same with PostgreSQL):
+#   docker run --read-only --tmpfs /tmp --shm-size=1g --cap-drop=ALL --security-opt=no-new-privileges \
+#     -v /srv/dub:/data -p 127.0.0.1:50051:50051 -p 127.0.0.1:8000:8000 dubserve
+# Both ports are in the clear: publish them only to those who may use the service. TLS is port 50052, with certificates.
 
 FROM python:3.11-slim-bookworm AS base
+# the one package is pinned by the release of Debian that the image stands on
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --create-home dub \
-    && install -d -o dub -g dub /data /data/uploads /data/artifacts /data/work
+    && install -d -o dub -g dub /data /data/uploads /data/artifacts /data/work /data/cache
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    XDG_CACHE_HOME=/data/cache \
+    HF_HOME=/data/cache/huggingface \
     UPLOADS_DIR=/data/uploads \
     ARTIFACTS_DIR=/data/artifacts \
     TEMP_WORK_DIR=/data/work
@@ -22,15 +29,18 @@ ENV PATH=/opt/venv/bin:$PATH \
 FROM base AS build-cpu
 RUN python -m venv /opt/venv
 WORKDIR /app
-# dependencies first: they change less often than the code
-COPY pyproject.toml README.md ./
+# dependencies first: they change less often than the code, and need none of it
+COPY pyproject.toml ./
 COPY configs/constraints.txt configs/
-RUN mkdir -p configs export/bench models/asr models/speaker models/translation models/tts models/vad \
-        serve_app/deployments serve_app/jobs/migrations/versions serve_app/proto serve_app/stages \
-    && pip install --no-cache-dir -c configs/constraints.txt -e '.[demo,postgres,cjk]'
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; extras = p['optional-dependencies']; print(*p['dependencies'], *(one for extra in ('demo', 'postgres', 'cjk') for one in extras[extra]), sep='\n')" > /tmp/requirements.txt \
+    && pip install --no-cache-dir -c configs/constraints.txt -r /tmp/requirements.txt
 COPY . .
-# inside a container the loopback address would be out of everybody's reach
-RUN sed -i 's/host: 127\.0\.0\.1/host: 0.0.0.0/' serve_config.yaml configs/*.yaml
+# Inside a container the loopback address would be out of everybody's reach, and whoever calls comes from a private one.
+RUN pip install --no-cache-dir --no-deps -e . \
+    && python -m compileall -q configs export models serve_app \
+    && sed -i -e 's/host: 127\.0\.0\.1/host: 0.0.0.0/' \
+        -e 's/^    args:$/    args:\n      ingress: {plaintext_from: [127.0.0.0\/8, 10.0.0.0\/8, 172.16.0.0\/12, 192.168.0.0\/16, "::1\/128", "fc00::\/7"]}/' \
+        serve_config.yaml configs/gpu.yaml
 
 FROM build-cpu AS build-cuda
 # Both builds of ONNX Runtime write the same folder: the one goes before the other comes, and nothing is installed after.
@@ -42,9 +52,10 @@ RUN pip install --no-cache-dir \
 
 FROM base AS runtime
 WORKDIR /app
-USER dub
+# by number, so that Kubernetes can tell that it is not root
+USER 10001
 VOLUME /data
-EXPOSE 8000 50051
+EXPOSE 8000 50051 50052
 HEALTHCHECK --interval=30s --timeout=5s --start-period=180s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/-/healthz', timeout=4)"]
 ENTRYPOINT ["tini", "--"]

@@ -9,7 +9,7 @@ LISTS := pyproject.toml configs/constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test lint serve proto docs bench-translation bench-recognition chaos clean help
+.PHONY: demo test lint audit serve proto docs bench-translation bench-recognition chaos clean help
 
 demo: .venv/.demo ## dub the demo video and say where the result lies
 	$(BIN)/dubserve demo
@@ -22,6 +22,7 @@ lint: .venv/.test ## the checks that run nothing
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 serve: .venv/.demo ## start the service on this machine (gRPC 50051, HTTP 8000)
 	$(BIN)/dubserve serve
@@ -32,6 +33,9 @@ proto: .venv/.test ## make the gRPC stubs again from the .proto
 docs: .venv/.test ## build the documentation into out/docs-site, where the service shows it at /docs-site
 	$(BIN)/python -m docs.reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet -f configs/mkdocs.yml
+
+audit: .venv/.test ## look for known vulnerabilities in all that is installed; asks PyPI, and fails where it has no answer
+	$(BIN)/pip-audit --local --skip-editable --strict --progress-spinner off
 
 bench-translation: .venv/.bench ## translation speed beside CTranslate2 and torch; plot in out/bench, last line JSON
 	$(BIN)/python -m export bench translation

@@ -5,6 +5,7 @@ roots come from the environment (`Roots`). There is no third place.
 """
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from pydantic import Field, IPvAnyNetwork, SecretStr
 
 from configs.base import Settings
 from configs.engines import EngineSettings
+from configs.environment import secret
 from configs.pipeline import PipelineSettings
 
 
@@ -80,6 +82,10 @@ class IngressSettings(Settings):
     anonymous: bool = Field(
         True, description="callers without a key are the tenant `anonymous`; false: every call needs a key"
     )
+    plaintext_from: tuple[IPvAnyNetwork, ...] = Field(
+        (ip_network("127.0.0.0/8"), ip_network("::1/128")),
+        description="networks whose gRPC calls are taken without TLS; from elsewhere they are refused",
+    )
     operators: tuple[str, ...] = Field(
         (), description="tenants that see the whole queue and everybody's usage; without any tenant, everybody does"
     )
@@ -89,6 +95,12 @@ class IngressSettings(Settings):
         256 * 1024**2, gt=0, description="of a recording whose text is wanted in the same call"
     )
     max_audio_s: float = Field(2 * 3600, gt=0, description="likewise; what is longer belongs into a job")
+    submissions_a_minute: int | None = Field(
+        None,
+        ge=1,
+        description="jobs, and questions for a language, that one Ingress takes from each tenant in a minute, or from"
+        " each address without a key; null: any number",
+    )
     audio_calls_a_minute: int | None = Field(
         None, ge=1, description="calls of the /v1/audio routes that each tenant may make; null: any number"
     )
@@ -152,7 +164,8 @@ class Roots(Settings):
     def from_environment(cls) -> "Roots":
         """Reads UPLOADS_DIR, ARTIFACTS_DIR, TEMP_WORK_DIR, DATABASE_URL and WEBHOOK_SECRET; makes the folders.
 
-        Paths are absolute.
+        Paths are absolute. The last two may be in files: DATABASE_URL_FILE, WEBHOOK_SECRET_FILE. Raises
+        UnfitEnvironment for such a file that cannot be read.
         """
         home = Path("var").resolve()
         folders = {
@@ -162,16 +175,18 @@ class Roots(Settings):
         }
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
-        url = os.environ.get("DATABASE_URL") or f"sqlite:///{folders['work'] / '.jobs.sqlite'}"
-        secret = os.environ.get("WEBHOOK_SECRET")
-        return cls(**folders, database_url=SecretStr(url), webhook_secret=SecretStr(secret) if secret else None)
+        url = secret("DATABASE_URL") or SecretStr(f"sqlite:///{folders['work'] / '.jobs.sqlite'}")
+        return cls(**folders, database_url=url, webhook_secret=secret("WEBHOOK_SECRET"))
 
     def as_environment(self) -> dict[str, str]:
-        """The same roots as variables, absolute, for processes that run elsewhere."""
-        secret = {"WEBHOOK_SECRET": self.webhook_secret.get_secret_value()} if self.webhook_secret else {}
-        return secret | {
+        """The same roots as variables, absolute, for processes that run elsewhere; secrets in files stay there."""
+        secrets = {"DATABASE_URL": self.database_url, "WEBHOOK_SECRET": self.webhook_secret}
+        shown = {name: value.get_secret_value() for name, value in secrets.items() if value}
+        files = {name: os.environ.get(f"{name}_FILE") for name in secrets}
+        return {
             "UPLOADS_DIR": str(self.uploads),
             "ARTIFACTS_DIR": str(self.artifacts),
             "TEMP_WORK_DIR": str(self.work),
-            "DATABASE_URL": self.database_url.get_secret_value(),
+            **{name: value for name, value in shown.items() if not files[name]},
+            **{f"{name}_FILE": str(Path(path).resolve()) for name, path in files.items() if path},
         }

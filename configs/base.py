@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 HOW = frozenset(
     {"device", "threads", "at_once", "tries", "backoff_s", "batch_tokens", "edge_timeout_s"}
-    | {"breaker_failures", "breaker_s", "cache_tokens", "preload", "memory_mb"}
+    | {"breaker_failures", "breaker_s", "cache_tokens", "preload", "memory_mb", "gpu_memory_mb"}
     | {"edge_per_s", "edge_burst", "edge_at_once", "edge_max_delay_s", "edge_patience_s"}
 )
 """Fields that decide how fast or how stubbornly a thing is made, and not what comes out."""

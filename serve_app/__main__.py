@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from serve_app.commands import dub, jobs, keys, models, serve, submit, tenants, usage
+from serve_app.commands import doctor, dub, jobs, keys, models, serve, submit, tenants, usage
 from serve_app.commands.terminal import ENDINGS, INTERRUPTED
 
 HELP = f"""Self-hosted video translation, served: a video goes in, the same video comes out speaking another language.
@@ -30,6 +30,7 @@ app.command()(serve.serve)
 app.command()(dub.dub)
 app.command()(submit.submit)
 app.command()(serve.demo)
+app.command()(doctor.doctor)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.add_typer(tenants.app, name="tenants")

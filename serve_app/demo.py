@@ -84,7 +84,8 @@ def doors(config: Path) -> tuple[str, str]:
     """The addresses of the HTTP door and of the gRPC door that `config` asks for, or Serve's own, on this machine."""
     content = yaml.safe_load(config.read_text())
     http, grpc = (content.get(name) or {} for name in ("http_options", "grpc_options"))
-    return f"http://127.0.0.1:{http.get('port', 8000)}", f"127.0.0.1:{grpc.get('port', 9000)}"
+    scheme = "https" if http.get("ssl_certfile") else "http"
+    return f"{scheme}://127.0.0.1:{http.get('port', 8000)}", f"127.0.0.1:{grpc.get('port', 9000)}"
 
 
 def run_demo(video: Path, target: str, out: Path, config: Path, console: Console) -> None:

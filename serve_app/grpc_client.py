@@ -22,6 +22,8 @@ from serve_app.doors.wire import UNDER_WAY
 from serve_app.proto import translation_pb2 as pb
 from serve_app.proto.translation_pb2_grpc import TranslationServiceStub
 
+TLS = "grpcs://"
+
 RETRY_S = 0.5
 """Between two attempts to take up a stream again."""
 
@@ -48,7 +50,7 @@ class CallFailed(DubError):
 
 @dataclass(slots=True)
 class GrpcClient:
-    """Use as a context manager. Every method raises CallFailed."""
+    """Use as a context manager. Every method raises CallFailed. `url` is host:port, or grpcs://host:port for TLS."""
 
     url: str = "localhost:50051"
     patience_s: float = 60.0  # how long a stream that broke is taken up again before it is given up
@@ -59,7 +61,13 @@ class GrpcClient:
     def __enter__(self) -> Self:
         # a proxy in the environment is for the web, not for a service that is addressed by host and port
         options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 2000)]
-        self._channel = grpc.insecure_channel(self.url, options=options)
+        if self.url.startswith(
+            TLS
+        ):  # gRPC trusts whom GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names, or the usual authorities
+            address = self.url.removeprefix(TLS)
+            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(), options=options)
+        else:
+            self._channel = grpc.insecure_channel(self.url, options=options)
         return self
 
     def __exit__(self, *_: object) -> None:

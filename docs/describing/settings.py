@@ -18,6 +18,10 @@ ENVIRONMENT = (
     ("TEMP_WORK_DIR", "checkpoints, clips and the default database; `./var/work` when unset"),
     ("DATABASE_URL", "the job store, `postgresql://user@host/name`; SQLite in the work folder when unset"),
     ("WEBHOOK_SECRET", "signs webhooks; without it none are sent"),
+    ("DATABASE_URL_FILE, WEBHOOK_SECRET_FILE", "the same two in files, of which these are the paths"),
+    ("GRPC_TLS_CERT_FILE, GRPC_TLS_KEY_FILE", "PEM files; with both, the gRPC door has a second port with TLS"),
+    ("GRPC_TLS_CLIENT_CA_FILE", "whoever signs the clients there: with it, each of them needs a certificate"),
+    ("GRPC_TLS_ADDRESS", "where that port listens; `[::]:50052` when unset"),
     ("DUBSERVE_URL, DUBSERVE_KEY", "for the command line: the address of the service, and the key of a tenant"),
     ("HF_TOKEN, HF_HUB_OFFLINE", "for the model hub's client"),
 )

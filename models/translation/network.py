@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
 
+Provider = str | tuple[str, dict[str, str]]
+"""What computes a graph, as ONNX Runtime names it, with its options."""
+
 ALIGNED = 64
 """Places of a cache row are a multiple of it, so that rows begin at a page."""
 
@@ -181,7 +184,7 @@ def on_gpu(artifact: Artifact, settings: TranslationSettings) -> bool:
     return settings.device != "cpu" and whole and "CUDAExecutionProvider" in ort.get_available_providers()
 
 
-def _providers(artifact: Artifact, settings: TranslationSettings) -> list[str]:
+def _providers(artifact: Artifact, settings: TranslationSettings) -> list[Provider]:
     """CUDA for fp32 artifacts where it is there: the int8 kernels are the processor's."""
     whole = artifact.manifest.quantisation == "none"
     there = "CUDAExecutionProvider" in ort.get_available_providers()
@@ -189,10 +192,16 @@ def _providers(artifact: Artifact, settings: TranslationSettings) -> list[str]:
         reason = "is not there" if whole else "takes models exported with --no-quantise"
         log.warning("CUDA was asked for and %s: %s runs on the CPU", reason, artifact.folder.name)
     cuda = settings.device != "cpu" and whole and there
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+    return [("CUDAExecutionProvider", _arena(settings)), "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
 
 
-def _session(path: Path, providers: list[str]) -> Any:
+def _arena(settings: TranslationSettings) -> dict[str, str]:
+    """How CUDA's memory grows: by what is asked for, not by doubling, so that a limit is one to the end."""
+    limit = {"gpu_mem_limit": str(settings.gpu_memory_mb * 2**20)} if settings.gpu_memory_mb else {}
+    return {"arena_extend_strategy": "kSameAsRequested", **limit}
+
+
+def _session(path: Path, providers: list[Provider]) -> Any:
     options = ort.SessionOptions()
     # the batcher has a thread for each processor
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from configs.environment import UnfitEnvironment
 from models.errors import DubError, InvalidJob, JobNotFound, NotAllowed, WrongState
 from serve_app.answers import KINDS, JobFailed, Unreachable
 
@@ -69,6 +70,9 @@ def told(interrupted: str = "interrupted") -> Iterator[None]:
     """Errors of our tree become one red sentence and an exit code; Ctrl-C becomes the sentence `interrupted`."""
     try:
         yield
+    except UnfitEnvironment as error:
+        errors.print(Text.assemble(("unfit_environment", "red"), f": {error}"), soft_wrap=True)
+        raise typer.Exit(USAGE) from None
     except DubError as error:
         errors.print(Text.assemble((error.code, "red"), f": {error}"), soft_wrap=True)
         if error.code in NEXT:

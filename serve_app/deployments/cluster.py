@@ -1,9 +1,9 @@
 """A Ray instance of our own on this machine, with the application of one config file in it, until somebody says stop.
 
-The HTTP door listens on loopback. Serve's gRPC door has no host option and listens on every interface, and so do Ray's
-own processes, which ask for a token that is made anew at each start; a machine with a network needs a firewall in front
-of both. There is no dashboard here (it costs half a gigabyte); `serve deploy` on a cluster started with
-`ray start --head` brings it.
+The HTTP door listens on loopback. Serve's gRPC door has no host option and listens on every interface; calls that come
+in the clear from another machine are refused there (doors/tls.py). Ray's own processes listen likewise, and ask for a
+token that is made anew at each start; a machine with a network needs a firewall in front of them. There is no dashboard
+here (it costs half a gigabyte); `serve deploy` on a cluster started with `ray start --head` brings it.
 
 Without a terminal, SIGHUP reads the config file again and deploys what it says now, a replica at a time: jobs go on
 from their checkpoints, and clients take their streams up again. Ports and other things outside `applications:` stay as
@@ -15,7 +15,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import sys
 import threading
 import time
@@ -29,6 +28,8 @@ from typing import Any
 os.environ["RAY_AUTH_MODE"] = "token"
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Serve would take messages of two gigabytes; ours are some words, and a key opens the door only after they were read.
+os.environ.setdefault("RAY_SERVE_GRPC_MAX_MESSAGE_SIZE", str(4 * 1024**2))
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import psutil
@@ -39,7 +40,11 @@ from ray._private import ray_logging
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
+from configs.environment import Tls
 from models.errors import ArtifactMissing, DubError, StageFailed
+from serve_app.doors.tls import check
+from serve_app.ports import free
+from serve_app.resources import fitted
 
 OBJECT_STORE_BYTES = 256 * 1024**2
 """Clips of sound are all that travels: 30 s are 2 MB."""
@@ -58,11 +63,15 @@ def serve_until_stopped(
 ) -> None:
     """Starts Ray, deploys `config`, and returns after SIGINT or SIGTERM, when everything is down again.
 
-    Raises ArtifactMissing with the reason when the application does not come up, StageFailed when a port is taken or
-    when Ray itself died: whoever supervises this process starts it again, and the jobs go on from their checkpoints.
+    Raises UnfitEnvironment for certificates that cannot be used, ArtifactMissing with the reason when the application
+    does not come up, StageFailed when a port is taken or when Ray itself died: whoever supervises this process starts
+    it again, and the jobs go on from their checkpoints.
     """
     schema = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
-    check_ports(schema)
+    tls = Tls.from_environment()
+    if tls:
+        check(tls)
+    check_ports(schema, tls)
     stopped, changed = threading.Event(), threading.Event()
     say("starting Ray on this machine")
     start_ray(verbose, json_lines)
@@ -71,10 +80,12 @@ def serve_until_stopped(
             signal.signal(name, lambda *_: stopped.set())
         if not sys.stdin.isatty():  # else it is what a terminal says when it is closed
             signal.signal(signal.SIGHUP, lambda *_: changed.set())
-        check_resources(schema)
+        schema = fitting(config, say)
         deploy(schema, stopped, say)
         if not stopped.is_set():
-            say(f"ready: gRPC on port {schema.grpc_options.port}, HTTP on port {schema.http_options.port}")
+            sealed = f" and {tls.port} with TLS" if tls else ""
+            web = "HTTPS" if schema.http_options.ssl_certfile else "HTTP"
+            say(f"ready: gRPC on port {schema.grpc_options.port}{sealed}, {web} on port {schema.http_options.port}")
         while watch(stopped, changed):
             update(config, stopped, say)
         say("shutting down")
@@ -101,9 +112,7 @@ def update(config: Path, stopped: threading.Event, say: Callable[[str], None]) -
     """Deploys what the config file says now. One that does not fit, or does not come up, ends nothing: it is told."""
     say("the config is read again")
     try:
-        schema = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
-        check_resources(schema)
-        roll_out(schema, stopped, say)
+        roll_out(fitting(config, say), stopped, say)
     except DubError as error:
         say(f"not updated: {error}")
     except (OSError, ValueError, yaml.YAMLError):
@@ -197,28 +206,18 @@ def reason(state: Any) -> str:
     return next((line for line in reversed(lines) if line), "the application did not come up")
 
 
-def check_ports(schema: ServeDeploySchema) -> None:
-    for door, port in (("gRPC", schema.grpc_options.port), ("HTTP", schema.http_options.port)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise StageFailed("serve", f"{door} port {port} is taken; stop what listens there") from error
+def check_ports(schema: ServeDeploySchema, tls: Tls | None) -> None:
+    doors = [("gRPC", schema.grpc_options.port), ("HTTP", schema.http_options.port)]
+    for door, port in [*doors, ("gRPC with TLS", tls.port)] if tls else doors:
+        if not free(port):
+            raise StageFailed("serve", f"{door} port {port} is taken; stop what listens there")
 
 
-def check_resources(schema: ServeDeploySchema) -> None:
-    """Serve would wait forever for a GPU that is not there; say so instead."""
-    applications = schema.model_dump(exclude_unset=True)["applications"]
-    wanted = sum(gpus(deployment) for application in applications for deployment in application["deployments"])
-    there = float(ray.cluster_resources().get("GPU", 0))
-    if wanted > there:
-        message = f"the config asks for {wanted:g} GPUs and this machine has {there:g}; use the profile for the CPU"
-        raise StageFailed("serve", message)
-
-
-def gpus(deployment: dict[str, Any]) -> float:
-    """GPUs that a deployment needs before it can start at all."""
-    each = float(deployment.get("ray_actor_options", {}).get("num_gpus") or 0)
-    scaling = deployment.get("autoscaling_config") or {}
-    return each * int(scaling.get("min_replicas", deployment.get("num_replicas", 1)))
+def fitting(config: Path, say: Callable[[str], None]) -> ServeDeploySchema:
+    """What the config file asks for, as far as this machine has it. Raises StageFailed when it has not."""
+    content = yaml.safe_load(config.read_text())
+    ServeDeploySchema.model_validate(content)
+    content, warnings = fitted(content, ray.cluster_resources())
+    for warning in warnings:
+        say(warning)
+    return ServeDeploySchema.model_validate(content)

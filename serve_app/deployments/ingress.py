@@ -32,6 +32,7 @@ from serve_app.doors.access import Access, Caller
 from serve_app.doors.desk import Desk
 from serve_app.doors.http import build_api, control_of
 from serve_app.doors.speech import Announcer
+from serve_app.doors.tls import address_of, check_caller
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.cleanup import Cleanup
 from serve_app.jobs.job import Control, State
@@ -93,7 +94,9 @@ class Ingress:
     # -- the gRPC door ---------------------------------------------------------------------------------------------
 
     async def _caller(self, context: RayServegRPCContext) -> Caller:
-        return await self._access.caller(dict(context.invocation_metadata()))
+        check_caller(context.peer(), context.auth_context(), self._settings.ingress.plaintext_from)
+        caller = await self._access.caller(dict(context.invocation_metadata()))
+        return replace(caller, address=str(address_of(context.peer()) or ""))
 
     async def TranslateVideo(  # noqa: N802
         self, request: pb.TranslationRequest, grpc_context: RayServegRPCContext
@@ -101,6 +104,7 @@ class Ingress:
         try:
             with seen("TranslateVideo", grpc_context):
                 caller = await self._caller(grpc_context)
+                self._desk.pace.check(caller)
                 asked = replace(wire.request(request), priority=priority(grpc_context))
                 job = await self._desk.take(caller, asked)
             async for job, lines in self._desk.follow(caller, job.id):  # noqa: B020
@@ -150,10 +154,11 @@ class Ingress:
     async def DetectLanguage(  # noqa: N802
         self, request: pb.LanguageDetectionRequest, grpc_context: RayServegRPCContext
     ) -> pb.LanguageDetectionResult:
-        """A failure is an answer here, with `success` false: the API shows its message. A wrong key is an error."""
+        """A failure is an answer here, with `success` false: the API shows it. Who may not ask gets an error."""
 
         async def answer() -> pb.LanguageDetectionResult:
             caller = await self._caller(grpc_context)
+            self._desk.pace.check(caller)
             try:
                 found = await self._desk.detect(caller, request.file_path)
             except Exception as error:

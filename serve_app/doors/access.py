@@ -11,7 +11,7 @@ long, in the process that has just seen it.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -45,6 +45,7 @@ class Caller:
     """Whoever speaks to a door: all that they see and do is one tenant's."""
 
     tenant: str = ANONYMOUS
+    address: str = ""
 
 
 Admit = Callable[[Caller, int], Awaitable[None]]
@@ -91,7 +92,7 @@ class Access:
 class Guard:
     """Stands before the routes, so that one which is added later cannot forget to ask.
 
-    A video that would be refused, because its sender has used up a limit, is refused before it is read.
+    A video that would be refused, because its sender has used up a limit or is too fast, is refused before it is read.
     """
 
     def __init__(self, app: ASGIApp, access: Access, admit: Admit, refuse: Refuse) -> None:
@@ -105,6 +106,7 @@ class Guard:
             try:
                 headers = Headers(scope=scope)
                 caller = await self._access.caller(carried(headers, scope["method"]))
+                caller = replace(caller, address=(scope.get("client") or ("",))[0])
                 if (scope["method"], scope["path"]) == UPLOAD:
                     length = headers.get("content-length", "")
                     await self._admit(caller, max(0, int(length) - FORM_BYTES) if length.isdecimal() else 0)

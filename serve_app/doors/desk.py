@@ -20,6 +20,7 @@ from models.segment import Clip, Transcript
 from models.translation.pairs import check
 from serve_app.doors.access import Caller
 from serve_app.doors.detect import Detection, detect_language
+from serve_app.doors.pace import Pace
 from serve_app.doors.wire import PREVIEW
 from serve_app.hearing import transcripts
 from serve_app.jobs.deliveries import Outbox
@@ -73,6 +74,7 @@ class Desk:
         self._hears = hears
         self._look = look
         self._looks = asyncio.Semaphore(LOOKS)
+        self.pace = Pace(settings.ingress.submissions_a_minute)
         self.database = store.database
         self.watch = Watch(store, settings.jobs)
         self.usage = Usage(store.database)
@@ -105,7 +107,8 @@ class Desk:
         return self._store.submit(request, weigh(request, self._roots.artifacts), film_of(request.path))
 
     async def admit(self, caller: Caller, incoming: int = 0) -> None:
-        """Raises NotAllowed (resource_exhausted) when a job with `incoming` bytes would be refused now."""
+        """Counts the try. Raises NotAllowed (resource_exhausted) when a job with `incoming` bytes would be refused."""
+        self.pace.check(caller)
         await asyncio.to_thread(self._store.admit, caller.tenant, incoming)
 
     async def job(self, caller: Caller, job_id: str) -> Job:

@@ -29,7 +29,8 @@ from configs.pipeline import LANGUAGES
 from models.errors import InvalidJob, OutOfSpace
 
 PREVIEWS = "previews"
-MARKS = frozenset({PREVIEWS, "speech.wav", "extract.json", "listen.json", "windows"})
+LOG = "log.jsonl"
+MARKS = frozenset({PREVIEWS, LOG, "speech.wav", "extract.json", "listen.json", "windows"})
 
 UNUSABLE_ID = (
     "choose another session id, of 1 to 128 letters, digits, dots, dashes and underscores "

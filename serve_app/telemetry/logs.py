@@ -25,13 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from configs.app import Roots, TelemetrySettings
-from serve_app.jobs.workspace import safe_id
+from serve_app.jobs.workspace import LOG, safe_id
 from serve_app.telemetry import traces
 from serve_app.telemetry.about import NOW
 
 logger = logging.getLogger("serve_app.events")
 
-FILE = "log.jsonl"
 OURS = ("serve_app", "models")
 LEVELS = {"success": logging.INFO}
 FIELDS = ("timestamp", "level", "stage", "job", "tenant", "attempt", "event", "duration_ms", "trace_id", "message")
@@ -101,7 +100,7 @@ def begin(part: str, settings: TelemetrySettings, roots: Roots) -> None:
 
 
 def file_of(work: Path, job_id: str) -> Path:
-    return work / safe_id(job_id) / FILE
+    return work / safe_id(job_id) / LOG
 
 
 def lines_of(work: Path, job_id: str) -> Iterator[str]:

@@ -168,5 +168,8 @@ def _config(args: dict[str, Any], deployments: Deployments, grpc_port: int, http
     [application] = config["applications"]
     application["args"] = args
     for deployment in application["deployments"]:
-        deployment.update(deployments.get(deployment["name"], {}))
+        asked = deployments.get(deployment["name"], {})
+        if "num_replicas" in asked:
+            deployment.pop("autoscaling_config", None)
+        deployment.update(asked)
     return config

@@ -17,7 +17,7 @@ ECHO = {
         "tts": {"engines": ["echo"]},
     },
     "jobs": {"lease_s": 4.0, "tick_s": 0.2},
-    "ingress": {"max_audio_bytes": 2 * 1024**2},
+    "ingress": {"max_audio_bytes": 2 * 1024**2, "plaintext_from": ["127.0.0.0/8"]},
     "webhooks": {"every_s": 0.2, "backoff_s": 0.2, "allowed_networks": ["127.0.0.0/8"]},
     "pipeline": {"mux": {"x264_preset": "ultrafast"}},
 }

@@ -11,6 +11,7 @@ import pytest
 
 from serve_app.deployments.ingress import Ingress, Refused
 from serve_app.doors.access import Caller
+from serve_app.doors.pace import Pace
 from serve_app.proto import translation_pb2 as pb
 from serve_app.proto.translation_pb2_grpc import TranslationServiceStub
 from tests.integration.test_tenants import METHODS, Context
@@ -68,7 +69,9 @@ class Broken(Exception):
 
 
 class Breaking:
-    """A desk at which everything fails."""
+    """A desk at which everything fails, once somebody was let in."""
+
+    pace = Pace(None)
 
     def __getattr__(self, name: str) -> Any:
         return self._break

@@ -12,6 +12,7 @@ import grpc
 import httpx
 import pytest
 
+from configs.app import AppSettings
 from serve_app.deployments.ingress import Ingress, Refused
 from serve_app.doors.access import Access
 from serve_app.jobs.database import Database
@@ -147,6 +148,12 @@ class Context:
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return self.metadata
 
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:4711"
+
+    def auth_context(self) -> dict[str, Any]:
+        return {}
+
     def set_code(self, code: grpc.StatusCode) -> None:
         self.code = code
 
@@ -168,7 +175,7 @@ class Closed:
 async def test_where_nobody_may_be_anonymous_every_call_needs_a_key(tenants: Tenants, method: Any) -> None:
     """Over the contract's own list, with a desk that must not be asked before it is known who calls."""
     methods = Ingress.func_or_class
-    door = SimpleNamespace(_access=Access(tenants, anonymous=False), _desk=Closed())
+    door = SimpleNamespace(_access=Access(tenants, anonymous=False), _desk=Closed(), _settings=AppSettings())
     door._caller = partial(methods._caller, door)
     context = Context()
     asked = getattr(methods, method.name)(door, getattr(pb, method.input_type.name)(), context)

@@ -158,3 +158,9 @@ async def test_before_it_is_built_a_page_says_how(tmp_path: Path) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://door") as client:
         answer = await client.get("/docs-site/index.html")
     assert answer.status_code == 404 and "make docs" in answer.text
+
+
+def test_the_tests_that_the_threat_model_names_are_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (DOCS / "threats.md").read_text("utf-8")))
+    there = {path.stem for path in (REPOSITORY / "tests").rglob("test_*.py")}
+    assert len(named) > 15 and named <= there, named - there

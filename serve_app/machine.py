@@ -1,0 +1,90 @@
+"""What this machine has, as the engines see it: cores, memory, disks, a GPU with its driver and libraries, ffmpeg.
+
+Facts only, without a judgement; each is looked up where its user would look. Nothing here needs a GPU to be there.
+"""
+
+import ctypes
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+DRIVER = Path("/proc/driver/nvidia/version")
+CGROUP = Path("/sys/fs/cgroup/cpu.max")
+CUDA_LIBRARIES = ("libcublas.so.12", "libcudart.so.12", "libcudnn.so.9", "libcufft.so.11", "libcurand.so.10")
+"""What CTranslate2 and ONNX Runtime open at their first computation: CUDA 12 and cuDNN 9."""
+QUICK_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """`seen` is how many CTranslate2 counts; `missing` are libraries that cannot be opened."""
+
+    driver: str
+    seen: int
+    precisions: tuple[str, ...]
+    onnxruntime: bool
+    missing: tuple[str, ...]
+
+
+def cores() -> float:
+    """Those that this process may use; in a container what its limit allows."""
+    allowed = float(len(os.sched_getaffinity(0)))
+    try:
+        quota, period = CGROUP.read_text().split()
+        return min(allowed, int(quota) / int(period))
+    except (OSError, ValueError):  # no cgroup, or `max`
+        return allowed
+
+
+def memory() -> tuple[int, int]:
+    """Bytes that are available now, and all there are."""
+    now = psutil.virtual_memory()
+    return now.available, now.total
+
+
+def gpu() -> Gpu:
+    import ctranslate2
+    import onnxruntime
+
+    try:
+        driver = re.search(r"Kernel Module\s+(?:for \S+\s+)?([\d.]+)", DRIVER.read_text())
+    except OSError:
+        driver = None
+    try:
+        seen = ctranslate2.get_cuda_device_count()
+        precisions = tuple(sorted(ctranslate2.get_supported_compute_types("cuda"))) if seen else ()
+    except (RuntimeError, ValueError):
+        seen, precisions = 0, ()
+    there = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    missing = tuple(name for name in CUDA_LIBRARIES if not opens(name))
+    return Gpu(driver[1] if driver else "", seen, precisions, there, missing)
+
+
+def opens(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def ffmpeg_version(binary: str) -> str:
+    """Raises OSError or SubprocessError where it cannot be run."""
+    head = _said(binary, "-version").split(maxsplit=3)
+    return head[2] if len(head) > 2 else "unknown"
+
+
+def ffmpeg_lacks(binary: str, encoders: Sequence[str], filters: Sequence[str]) -> list[str]:
+    """Which of them this build does not have."""
+    has = {word for listed in ("-encoders", "-filters") for word in _said(binary, "-hide_banner", listed).split()}
+    return [name for name in (*encoders, *filters) if name not in has]
+
+
+def _said(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, check=True, timeout=QUICK_S)
+    return done.stdout.decode("utf-8", "replace")

@@ -1,0 +1,234 @@
+"""What is deployed with: the image's recipe, the compose file and the manifests of Kubernetes, without running any.
+
+The recipe is linted, and its steps that compute something are run here. Compose's own binary reads the compose file.
+Core kinds are validated against the schemas of Kubernetes; RayService against the fields of it that are used, since
+its schema is an operator's that is installed apart. With the schema at hand, name it: KUBERAY_CRD=FILE pytest ….
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from configs.app import AppSettings
+from docs.describing.settings import ENVIRONMENT
+from serve_app.resources import deployments, least, most
+from tests.conftest import REPOSITORY
+
+BIN = Path(sys.executable).parent
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+ROOTS = {"UPLOADS_DIR", "ARTIFACTS_DIR", "TEMP_WORK_DIR"}
+KUBERNETES = "1.34"
+
+
+def run(*command: str | Path, **options: Any) -> str:
+    done = subprocess.run([str(one) for one in command], capture_output=True, text=True, timeout=120, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# -- the image ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_recipe_is_clean() -> None:
+    run(BIN / "hadolint", "--no-color", REPOSITORY / "Dockerfile")
+
+
+def test_the_image_is_nobodys_who_could_do_harm() -> None:
+    stages = DOCKERFILE.split("\nFROM ")
+    runtime = next(stage for stage in stages if stage.startswith("base AS runtime"))
+    assert re.search(r"^USER 10001$", runtime, re.M), "by number: Kubernetes refuses a name under runAsNonRoot"
+    for target in ("cpu", "cuda"):
+        last = next(stage for stage in stages if stage.startswith(f"runtime AS {target}"))
+        assert "USER" not in last and "RUN" not in last and "COPY --from=build" in last
+
+
+def test_the_dependencies_of_the_image_are_the_projects(tmp_path: Path) -> None:
+    """They are installed before the code is copied, from a list that is made of pyproject.toml alone."""
+    [made] = re.findall(r'^RUN python -c "(import tomllib.*)" > ', DOCKERFILE, re.M)
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    said = run(sys.executable, "-c", made.replace("'\\\\n'", "'\\n'"), cwd=tmp_path).splitlines()
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert said == [*PROJECT["project"]["dependencies"], *extras["demo"], *extras["postgres"], *extras["cjk"]]
+    assert DOCKERFILE.index("COPY pyproject.toml") < DOCKERFILE.index("pip install") < DOCKERFILE.index("COPY . .")
+
+
+def test_every_folder_with_code_is_a_package_of_the_project() -> None:
+    roots = ("configs", "export", "models", "serve_app")
+    folders = {path.parent for root in roots for path in (REPOSITORY / root).rglob("*.py")}
+    named = {".".join(folder.relative_to(REPOSITORY).parts) for folder in folders}
+    assert named == set(PROJECT["tool"]["setuptools"]["packages"])
+
+
+@pytest.mark.parametrize("name", ["serve_config.yaml", "configs/gpu.yaml"])
+def test_a_profile_inside_the_image_is_reachable_from_private_networks(name: str, tmp_path: Path) -> None:
+    [edit] = re.findall(r"&& (sed -i .*\n\s+-e .*?) \\\n", DOCKERFILE)
+    profile = shutil.copy(REPOSITORY / name, tmp_path / "profile.yaml")
+    run("sh", "-c", edit.replace("\\\n", " ") + f" {profile}")
+    config = yaml.safe_load(profile.read_text())
+    assert config["http_options"]["host"] == "0.0.0.0"
+    networks = AppSettings.model_validate(config["applications"][0]["args"]).ingress.plaintext_from
+    assert len(networks) == 6 and all(network.is_private or network.is_loopback for network in networks)
+
+
+# -- compose -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def compose(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The file as Compose understands it."""
+    command = (BIN / "docker-compose", "-f", REPOSITORY / "configs/compose.yaml", "config", "--format", "json")
+    return dict(json.loads(run(*command, env={**os.environ, "DUB_SECRETS": str(tmp_path_factory.mktemp("secrets"))})))
+
+
+def test_compose_starts_a_closed_service(compose: dict[str, Any]) -> None:
+    service = compose["services"]["dubserve"]
+    assert service["read_only"] and service["user"] == "10001" and service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"] and int(service["shm_size"]) >= 2**30
+    assert [mount.split(":")[0] for mount in service["tmpfs"]] == ["/tmp"]
+    assert {port["host_ip"] for port in service["ports"]} == {"127.0.0.1"}
+    assert service["deploy"]["resources"]["limits"].keys() >= {"cpus", "memory", "pids"}
+    assert compose["networks"]["store"]["internal"] and "ports" not in compose["services"]["postgres"]
+    assert service["depends_on"]["postgres"]["condition"] == "service_healthy"
+
+
+def test_compose_gives_what_the_service_reads_and_keeps_secrets_in_files(compose: dict[str, Any]) -> None:
+    service = compose["services"]["dubserve"]
+    known = {name.strip() for names, _ in ENVIRONMENT for name in names.split(",")}
+    assert ROOTS < service["environment"].keys() <= known | {"XDG_CACHE_HOME", "HF_HOME"}
+    [volume] = service["volumes"]
+    assert all(service["environment"][name].startswith(f"{volume['target']}/") for name in ROOTS)
+    mounted = {secret["target"] for secret in service["secrets"]}
+    assert {service["environment"][f"{name}_FILE"] for name in ("DATABASE_URL", "WEBHOOK_SECRET")} <= mounted
+    for part in compose["services"].values():
+        assert not [
+            name for name in part["environment"] if re.search("PASSWORD|SECRET|URL", name) and "_FILE" not in name
+        ]
+
+
+# -- Kubernetes --------------------------------------------------------------------------------------------------------
+
+MANIFESTS = list(yaml.safe_load_all((REPOSITORY / "configs/kuberay.yaml").read_text()))
+[RAY] = [one for one in MANIFESTS if one["kind"] == "RayService"]
+CLUSTER = RAY["spec"]["rayClusterConfig"]
+GROUPS = [CLUSTER["headGroupSpec"], *CLUSTER["workerGroupSpecs"]]
+
+ANY: dict[str, Any] = {"type": "object"}
+PARAMETERS = {"type": "object", "additionalProperties": {"type": "string"}}
+NUMBER = {"type": "integer", "minimum": 0}
+
+
+def strict(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
+RAY_SERVICE = strict(
+    ("serveConfigV2", "rayClusterConfig"),
+    serveConfigV2={"type": "string"},
+    serveService=strict(("spec",), metadata=ANY, spec=ANY),
+    rayClusterConfig=strict(
+        ("headGroupSpec", "rayVersion"),
+        rayVersion={"type": "string"},
+        enableInTreeAutoscaling={"type": "boolean"},
+        authOptions=strict(("mode",), mode={"enum": ["disabled", "token"]}),
+        autoscalerOptions=strict(idleTimeoutSeconds=NUMBER, resources=ANY, securityContext=ANY),
+        headGroupSpec=strict(("template",), rayStartParams=PARAMETERS, template=ANY),
+        workerGroupSpecs={
+            "type": "array",
+            "items": strict(
+                ("groupName", "minReplicas", "maxReplicas", "template"),
+                groupName={"type": "string"},
+                replicas=NUMBER,
+                minReplicas=NUMBER,
+                maxReplicas=NUMBER,
+                rayStartParams=PARAMETERS,
+                template=ANY,
+            ),
+        },
+    ),
+)
+"""The fields that are used, as KubeRay documents them; pods and services in it are of Kubernetes, and validated so."""
+
+
+@pytest.mark.parametrize("manifest", [one for one in MANIFESTS if one is not RAY], ids=lambda one: one["kind"])
+def test_a_manifest_is_what_kubernetes_takes(manifest: Any) -> None:
+    kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def test_the_service_of_ray_is_what_its_operator_takes() -> None:
+    jsonschema.validate(RAY["spec"], RAY_SERVICE)
+    kubernetes_validate.validate(
+        {"apiVersion": "v1", "kind": "Service", **RAY["spec"]["serveService"]}, KUBERNETES, True
+    )
+    for group in GROUPS:
+        pod = {"apiVersion": "v1", "kind": "Pod", **group["template"]}
+        pod["metadata"] = {"name": "ray", **pod["metadata"]}
+        kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+    if crd := os.environ.get("KUBERAY_CRD"):
+        versions = yaml.safe_load(Path(crd).read_text())["spec"]["versions"]
+        [schema] = [
+            one["schema"]["openAPIV3Schema"] for one in versions if f"ray.io/{one['name']}" == RAY["apiVersion"]
+        ]
+        jsonschema.validate(RAY, schema)
+
+
+def test_what_it_deploys_is_what_the_service_and_ray_read() -> None:
+    config = yaml.safe_load(RAY["spec"]["serveConfigV2"])
+    ServeDeploySchema.model_validate(config)
+    settings = AppSettings.model_validate(config["applications"][0]["args"])
+    assert not settings.ingress.anonymous and settings.ingress.submissions_a_minute
+    default = yaml.safe_load((REPOSITORY / "serve_config.yaml").read_text())
+    assert config["grpc_options"] == default["grpc_options"] and config["http_options"]["port"] == 8000
+    assert [one["name"] for one in deployments(config)] == [one["name"] for one in deployments(default)]
+    cores = int(CLUSTER["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"])
+    workers = CLUSTER["workerGroupSpecs"][0]
+    for bound, replicas in ((least, workers["minReplicas"]), (most, workers["maxReplicas"])):
+        wanted = sum(bound(one) * one["ray_actor_options"]["num_cpus"] for one in deployments(config))
+        assert wanted <= cores * replicas, bound.__name__
+    constraints = (REPOSITORY / "configs/constraints.txt").read_text()
+    assert f"ray=={CLUSTER['rayVersion']}" in constraints.splitlines()
+
+
+def test_its_pods_are_closed_and_share_what_they_must() -> None:
+    assert CLUSTER["authOptions"] == {"mode": "token"}
+    for pod in [*(group["template"]["spec"] for group in GROUPS), postgres()["spec"]["template"]["spec"]]:
+        assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] > 0
+        for container in pod["containers"]:
+            context = container["securityContext"]
+            assert context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"]
+            assert context["capabilities"] == {"drop": ["ALL"]} and "memory" in container["resources"]["limits"]
+            variables = {one["name"]: one["value"] for one in container["env"]}
+            assert not [name for name in variables if re.search("PASSWORD|SECRET|URL", name) and "_FILE" not in name]
+            mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+            assert "/tmp" in mounts
+            assert all(any(value.startswith(place) for place in mounts) for value in variables.values() if "/" in value)
+    [claim] = [one for one in MANIFESTS if one["kind"] == "PersistentVolumeClaim"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def postgres() -> Any:
+    return next(one for one in MANIFESTS if one["kind"] == "StatefulSet")
+
+
+def test_nobody_reaches_ray_or_the_job_store_but_those_who_must() -> None:
+    policies = {one["metadata"]["name"]: one["spec"] for one in MANIFESTS if one["kind"] == "NetworkPolicy"}
+    open_ports = [
+        port["port"] for rule in policies["dubserve"]["ingress"] if "from" not in rule for port in rule["ports"]
+    ]
+    assert open_ports == [8000, 50051, 50052]
+    [rule] = policies["dubserve-postgres"]["ingress"]
+    assert rule["from"] == [{"podSelector": {"matchLabels": {"app": "dubserve"}}}]
+    labels = {json.dumps(group["template"]["metadata"]["labels"]) for group in GROUPS}
+    assert labels == {'{"app": "dubserve"}'}
