@@ -2,7 +2,7 @@
 
     cli.md      the commands, as typer knows them          config.md    the settings, with their Field descriptions
     http.md     the routes, from their OpenAPI             errors.md    models.errors, and the table of codes
-    grpc.md     the .proto, with its comments
+    grpc.md     the .proto, with its comments            metrics.md   the tables of serve_app.telemetry
 
 What a page says is in the code that it describes: to change a sentence there, change it here.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from docs.describing.commands import cli
 from docs.describing.doors import grpc, http
 from docs.describing.faults import errors_page
+from docs.describing.figures import metrics
 from docs.describing.settings import config
 
 FOLDER = Path(__file__).with_name("reference")
@@ -24,6 +25,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "grpc.md": grpc,
     "config.md": config,
     "errors.md": errors_page,
+    "metrics.md": metrics,
 }
 
 
