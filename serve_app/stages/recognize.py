@@ -7,8 +7,8 @@ and those that lie far from any speech are dropped. The price: what the detector
 A recogniser sometimes begins in the middle of what it hears, and the words before are missing. Where speech is long and
 no word lies in it, that stretch is heard once more, alone. It costs a decoding where somebody laughs or sings.
 
-A window in which the language changes is heard part by part, each in its own. No segment bridges two languages or two
-speakers, where they are told apart.
+A window in which the language changes is heard part by part, each in its own, and so is a clip that turns out to be in
+another one. No segment bridges two languages or two speakers, where they are told apart.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from statistics import fmean
 
 from configs.pipeline import RecognizeSettings
 from models.segment import Segment, Span, Transcript, Word
+from serve_app.hearing.interludes import asked, interludes, tell, whole
 from serve_app.hearing.languages import Hear, Part, Spoken, hear, together
 from serve_app.hearing.speakers import Cast, gendered, runs
 from serve_app.hearing.speech import read
@@ -63,8 +64,8 @@ async def recognize(
     cast = cast.within(window)
     made: list[Segment] = []
     for part in spoken.within(window):
-        words = await _words(wav, part, near, recognizer, settings, report)
-        made += _segments(words, part, cast, settings, first_id + len(made))
+        for piece, words in await _told(wav, part, near, recognizer, settings, report):
+            made += _segments(words, piece, cast, settings, first_id + len(made))
     return await asyncio.to_thread(gendered, wav, made, cast)
 
 
@@ -80,20 +81,39 @@ def _segments(words: list[Word], part: Part, cast: Cast, settings: RecognizeSett
     return made
 
 
-async def _words(
+async def _told(
     wav: Path, part: Part, speech: list[Span], recognizer: Hear, settings: RecognizeSettings, report: Report
-) -> list[Word]:
+) -> list[tuple[Part, list[Word]]]:
+    """The words of the part: in one piece, or in several where some of it turns out to be in another language."""
     spans = clips(speech, Span(part.start, part.end), settings.clip_s, settings.max_clip_s)
     heard = await together([_heard(wav, span, part.language, recognizer, report) for span in spans])
-    words: list[Word] = []
-    for span, transcript in zip(spans, heard, strict=True):
-        for text, reason in transcript.dropped:
-            _drop(text, reason, report)
-        said = _said(transcript.words, speech, report)
-        for hole in holes(said, speech, span) if said else []:
-            said = await _filled(said, hole, wav, part.language, recognizer)
-        words += said
-    return words
+    told: list[tuple[Part, list[Word]]] = [(part, [])]
+    rows = list(zip(spans, heard, strict=True))
+    for (span, transcript), doubt in zip(rows, asked(rows, settings), strict=True):
+        pieces = whole(span, transcript)
+        if doubt:
+            pieces = await interludes(wav, span, transcript, speech, recognizer, settings)
+        for piece, said in pieces:
+            words = await _words(wav, piece, said, speech, recognizer, report)
+            before = told[-1][0]
+            if piece.language == before.language:
+                told[-1][1].extend(words)
+            else:
+                told[-1] = (replace(before, end=piece.start), told[-1][1])
+                told.append((replace(piece, end=part.end), words))
+    tell([piece for piece, _ in told], part.language, report)
+    return told
+
+
+async def _words(
+    wav: Path, piece: Part, transcript: Transcript, speech: list[Span], recognizer: Hear, report: Report
+) -> list[Word]:
+    for text, reason in transcript.dropped:
+        _drop(text, reason, report)
+    said = _said(transcript.words, speech, report)
+    for hole in holes(said, speech, Span(piece.start, piece.end)) if said else []:
+        said = await _filled(said, hole, wav, piece.language, recognizer)
+    return said
 
 
 def holes(words: list[Word], speech: list[Span], span: Span) -> list[Span]:
