@@ -1,8 +1,9 @@
 """Which language does a video speak? Listens at a few places spread over the file, and never guesses.
 
 Intros, jingles and quotations speak for the first half minute only, so the votes come from all over. Each place is
-decoded on its own by a child process: the answer takes as long for a film as for a clip. A child looks into the file as
-well: this runs in the process that holds everybody's streams.
+decoded on its own by a child process: the answer takes as long for a film as for a clip. Where hardly any of the first
+places has speech, as in a film with much music, more are asked. A child looks into the file as well: this runs in the
+process that holds everybody's streams.
 """
 
 import asyncio
@@ -23,6 +24,12 @@ from serve_app.media.probe import Source, look
 
 LISTEN_S = 10.0
 PLACES = 4
+BETWEEN = (0.1, 0.3, 0.7)
+"""Where more places are, as shares of the distance between two of the first."""
+ENOUGH = 2
+"""Places with speech for which no more are asked."""
+AT_ONCE = 4
+"""Child processes that decode at the same time."""
 SLIVER_S = 2.0
 """The end of a short file is not listened to when it is shorter than this."""
 CERTAIN = 0.5
@@ -49,9 +56,16 @@ async def detect_language(
             "load a multilingual one"
         )
     source = await look(path, settings.prepare, stage="transcription")
-    spans = [Span(start, start + LISTEN_S) for start in places(source.duration)]
-    votes = await asyncio.gather(*(ask(source, span, recognize, settings.stall_s) for span in spans))
-    return verdict(votes)
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(start: float) -> Vote:
+        async with gate:
+            return await ask(source, Span(start, start + LISTEN_S), recognize, settings.stall_s)
+
+    votes = await asyncio.gather(*map(one, places(source.duration)))
+    if sum(bool(vote.language) for vote in votes) < ENOUGH:
+        votes += await asyncio.gather(*map(one, more(source.duration)))
+    return verdict(sorted(votes, key=lambda vote: vote.span.start))
 
 
 async def ask(source: Source, span: Span, recognize: Callable[[Clip], Awaitable[Transcript]], stall_s: float) -> Vote:
@@ -64,6 +78,13 @@ def places(duration: float) -> list[float]:
     if duration <= LISTEN_S * PLACES:
         return [n * LISTEN_S for n in range(max(1, ceil((duration - SLIVER_S) / LISTEN_S)))]
     return [duration * (n + 0.5) / PLACES for n in range(PLACES)]
+
+
+def more(duration: float) -> list[float]:
+    """Starts of stretches between `places`; none in a file that those cover."""
+    if duration <= LISTEN_S * PLACES:
+        return []
+    return [duration * (n + share) / PLACES for n in range(PLACES) for share in BETWEEN]
 
 
 async def listen(source: Source, start: float, stall_s: float) -> Audio:

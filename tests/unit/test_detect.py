@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from configs.pipeline import PipelineSettings
 from models.errors import NoSpeech, StageFailed, UnreadableMedia, UnsupportedLanguage
 from models.segment import Clip, Span, Transcript, Word
-from serve_app.doors.detect import LISTEN_S, PLACES, detect_language, places, verdict
+from serve_app.doors.detect import BETWEEN, LISTEN_S, PLACES, detect_language, more, places, verdict
 from serve_app.hearing.languages import Vote
 from serve_app.media.probe import look, probe
 
@@ -75,6 +76,30 @@ async def test_silence_and_files_that_are_no_media_give_no_answer(talk: Path, tm
     (tmp_path / "text.mp4").write_text("no video" * 99)
     with pytest.raises(UnreadableMedia):
         await detect_language(tmp_path / "text.mp4", nothing, None, SETTINGS)
+
+
+@pytest.mark.parametrize(("spoken", "asked"), [((45.0,), 16), ((75.0, 525.0), 4), ((45.0, 405.0, 525.0), 16)])
+async def test_where_the_first_places_are_silent_more_are_asked(
+    tmp_path: Path, spoken: tuple[float, ...], asked: int
+) -> None:
+    path, sound, clips = tmp_path / "film.wav", np.zeros(600 * 8000, np.float32), list[Clip]()
+    for start in spoken:
+        sound[round(start * 8000) : round((start + LISTEN_S) * 8000)] = 0.3 * np.sin(np.arange(LISTEN_S * 8000) / 5)
+    soundfile.write(path, sound, 8000)
+
+    async def recognize(clip: Clip) -> Transcript:
+        clips.append(clip)
+        return heard("es", 0.9) if np.abs(clip.audio).max() > 0.1 else Transcript((), "en", 0.9)
+
+    found = await detect_language(path, recognize, None, SETTINGS)
+    assert (found.language, len(clips)) == ("es", asked)
+    assert f"in {len(spoken)} of {len(spoken)} stretches" in found.message
+
+
+def test_more_places_lie_between_the_first() -> None:
+    first, further = places(3600.0), more(3600.0)
+    assert len(further) == PLACES * len(BETWEEN) and more(39.0) == []
+    assert min(abs(one - two) for one in first for two in further) > LISTEN_S
 
 
 # -- the child that looks into the file --------------------------------------------------------------------------------
