@@ -44,6 +44,9 @@ class AsrSettings(Settings):
     min_log_probability: float = Field(-1.0, le=0, description="mean over tokens; below it a text is improbable")
     hopeless_log_probability: float = Field(-1.6, le=0, description="below it a text is dropped")
     max_compression_ratio: float = Field(2.4, gt=1, description="above it a text repeats itself")
+    max_repeats: int = Field(
+        4, ge=2, description="a phrase so often in a row is a loop; of two words once more, one word twice more"
+    )
 
 
 class TranslationSettings(Settings):

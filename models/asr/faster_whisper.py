@@ -208,7 +208,7 @@ def transcribed(best: Hearing, clip: Clip, settings: AsrSettings) -> Transcript 
     if reason := objection(best.decoded, best.words, settings):
         dropped = [(best.decoded.text.strip(), reason)]
         return Transcript((), language, probability, tuple(dropped), sounds_like, likeness)
-    words, cut = without_loops(best.words)
+    words, cut = without_loops(best.words, settings.max_repeats)
     if len(best.decoded.tokens) >= MAX_TOKENS and not cut and clip.duration > MIN_S * 4:
         return None
     dropped = [(text, "loop") for text in cut]

@@ -32,8 +32,6 @@ AT_ONCE = 4
 """Child processes that decode at the same time."""
 SLIVER_S = 2.0
 """The end of a short file is not listened to when it is shorter than this."""
-CERTAIN = 0.5
-"""Mean probability below which there is no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ async def detect_language(
     votes = await asyncio.gather(*map(one, places(source.duration)))
     if sum(bool(vote.language) for vote in votes) < ENOUGH:
         votes += await asyncio.gather(*map(one, more(source.duration)))
-    return verdict(sorted(votes, key=lambda vote: vote.span.start))
+    return verdict(sorted(votes, key=lambda vote: vote.span.start), settings.recognize.told_probability)
 
 
 async def ask(source: Source, span: Span, recognize: Callable[[Clip], Awaitable[Transcript]], stall_s: float) -> Vote:
@@ -102,14 +100,17 @@ async def listen(source: Source, start: float, stall_s: float) -> Audio:
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-def verdict(votes: list[Vote]) -> Detection:
-    """The language with the largest share of the votes, weighted by probability; the message names each vote."""
+def verdict(votes: list[Vote], certain: float) -> Detection:
+    """The language with the largest share of the votes, weighted by probability; the message names each vote.
+
+    Raises UnsupportedLanguage where that share is below `certain`, NoSpeech where nobody votes.
+    """
     language, confidence, count = counted(votes)
     if not count:
         raise NoSpeech("no speech was found at the places that were listened to; choose the language by hand")
     heard = [one for one in votes if one.language]
     each = ", ".join(f"{clock(one.span.start)} {one.language} {one.probability:.0%}" for one in heard)
-    if confidence < CERTAIN:
+    if confidence < certain:
         raise UnsupportedLanguage(f"the language could not be told with certainty ({each}); choose it by hand")
     agreed = sum(one.language == language for one in heard)
     return Detection(language, confidence, f"detected {language} in {agreed} of {count} stretches of speech: {each}")

@@ -33,9 +33,6 @@ STRETCH_S = 8.0
 CHANGE_S = 0.7
 """A pause in which the language may change: nobody is asked across it."""
 
-LIKELY = 0.5
-"""The share of the vote that settles the language when none was given."""
-
 Hear = Callable[[Clip], Awaitable[Transcript]]
 
 
@@ -224,7 +221,7 @@ def _settled(given: str, votes: Sequence[Vote], settings: RecognizeSettings, rep
         if language != given:
             report.log(STAGE, f"language {given!r} used as given: the speech did not tell it clearly", "warning")
         return given
-    if probability < LIKELY:
+    if probability < settings.told_probability:
         raise UnsupportedLanguage("the spoken language could not be told; say which it is in source_lang")
     measured = f"{probability:.0%} over {count} samples of the speech"
     if given and language != given:

@@ -35,7 +35,7 @@ def votes(*rows: tuple[str, float]) -> list[Vote]:
 
 
 def test_the_larger_share_of_probability_wins_and_every_vote_is_told() -> None:
-    found = verdict(votes(("es", 0.9), ("", 0.0), ("es", 0.8), ("en", 0.4)))
+    found = verdict(votes(("es", 0.9), ("", 0.0), ("es", 0.8), ("en", 0.4)), 0.5)
     assert found.language == "es"
     assert found.message == "detected es in 2 of 3 stretches of speech: 0:00 es 90%, 2:00 es 80%, 3:00 en 40%"
     assert found.confidence == pytest.approx(1.7 / 3)
@@ -43,7 +43,7 @@ def test_the_larger_share_of_probability_wins_and_every_vote_is_told() -> None:
 
 def test_split_votes_give_no_answer() -> None:
     with pytest.raises(UnsupportedLanguage, match="0:00 es 50%, 1:00 en 45%"):
-        verdict(votes(("es", 0.5), ("en", 0.45)))
+        verdict(votes(("es", 0.5), ("en", 0.45)), 0.5)
 
 
 async def test_a_model_of_one_language_does_not_guess(talk: Path) -> None:
