@@ -2,12 +2,12 @@
 
 Intros, jingles and quotations speak for the first half minute only, so the votes come from all over. Each place is
 decoded on its own by a child process: the answer takes as long for a film as for a clip. Where hardly any of the first
-places has speech, as in a film with much music, more are asked. A child looks into the file as well: this runs in the
-process that holds everybody's streams.
+places has speech, as in a film with much music, more are listened to. Only speech is recognised: that takes longest
+where there is nothing to understand. A child looks into the file as well: this runs in the process that holds
+everybody's streams.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from math import ceil
@@ -17,8 +17,9 @@ import numpy as np
 
 from configs.pipeline import PipelineSettings
 from models.errors import NoSpeech, UnsupportedLanguage
-from models.segment import RECOGNITION_RATE, Audio, Clip, Span, Transcript
-from serve_app.hearing.languages import Vote, clock, counted, vote
+from models.segment import RECOGNITION_RATE, Audio, Clip, Span
+from serve_app.hearing.languages import Hear, Vote, clock, counted, vote
+from serve_app.hearing.speech import Detect
 from serve_app.media import ffmpeg
 from serve_app.media.probe import Source, look
 
@@ -43,11 +44,15 @@ class Detection:
 
 async def detect_language(
     path: Path,
-    recognize: Callable[[Clip], Awaitable[Transcript]],
+    detect: Detect,
+    recognize: Hear,
     hears: frozenset[str] | None,
     settings: PipelineSettings,
 ) -> Detection:
-    """Raises UnsupportedLanguage when the model knows one language or the votes are split, NoSpeech without words."""
+    """`detect` finds speech, `recognize` tells its language.
+
+    Raises UnsupportedLanguage when the model knows one language or the votes are split, NoSpeech without words.
+    """
     if hears is not None and len(hears) == 1:
         raise UnsupportedLanguage(
             f"the loaded speech model understands {', '.join(hears)} alone and cannot tell languages apart; "
@@ -58,7 +63,8 @@ async def detect_language(
 
     async def one(start: float) -> Vote:
         async with gate:
-            return await ask(source, Span(start, start + LISTEN_S), recognize, settings.stall_s)
+            clip = Clip(await listen(source, start, settings.stall_s), start)
+            return await ask(Span(start, start + LISTEN_S), clip, detect, recognize)
 
     votes = await asyncio.gather(*map(one, places(source.duration)))
     if sum(bool(vote.language) for vote in votes) < ENOUGH:
@@ -66,9 +72,13 @@ async def detect_language(
     return verdict(sorted(votes, key=lambda vote: vote.span.start), settings.recognize.told_probability)
 
 
-async def ask(source: Source, span: Span, recognize: Callable[[Clip], Awaitable[Transcript]], stall_s: float) -> Vote:
-    audio = await listen(source, span.start, stall_s)
-    return vote(span, await recognize(Clip(audio, span.start)) if len(audio) else Transcript((), ""))
+async def ask(place: Span, clip: Clip, detect: Detect, recognize: Hear) -> Vote:
+    """What the speech in the clip says; nothing where there is none."""
+    speech = await detect(clip)
+    if not speech:
+        return Vote(place, "", 0.0)
+    first, end = (round((time - clip.start) * RECOGNITION_RATE) for time in (speech[0].start, speech[-1].end))
+    return vote(place, await recognize(Clip(clip.audio[first:end], speech[0].start)))
 
 
 def places(duration: float) -> list[float]:

@@ -146,11 +146,13 @@ async def test_two_languages_glued_together(multilingual, write):
 
 
 async def test_the_language_of_a_file_is_told(multilingual, media):
-    found = await detect_language(media / "jfk.flac", multilingual.hear, None, PipelineSettings())
+    found = await detect_language(media / "jfk.flac", multilingual.detect, multilingual.hear, None, PipelineSettings())
     assert found.language == "en" and found.confidence > 0.8
     assert found.message.startswith("detected en in 1 of 1 stretches of speech: 0:00 en ")
 
 
 async def test_a_file_in_two_languages_gives_no_answer_and_says_why(multilingual, media):
     with pytest.raises(UnsupportedLanguage, match=r"en \d+%.* de \d+%"):
-        await detect_language(media / "multilingual.mp3", multilingual.hear, None, PipelineSettings())
+        await detect_language(
+            media / "multilingual.mp3", multilingual.detect, multilingual.hear, None, PipelineSettings()
+        )
