@@ -19,6 +19,10 @@ class VadSettings(Settings):
     min_speech_s: float = Field(0.1, gt=0, description="shorter bursts are not speech; a short 'Yes.' is about 0.2 s")
     min_silence_s: float = Field(0.3, gt=0, description="a pause shorter than this does not end a span")
     pad_s: float = Field(0.2, ge=0, description="kept before and after each span, so that no consonant is lost")
+    quiet_level: float = Field(
+        0.02, ge=0, le=1, description="sound whose loudest moments are below this (full scale 1) is heard louder"
+    )
+    max_gain: float = Field(10.0, ge=1, description="by so much at most; 1: as it is")
 
 
 class AsrSettings(Settings):
@@ -44,6 +48,9 @@ class AsrSettings(Settings):
     min_log_probability: float = Field(-1.0, le=0, description="mean over tokens; below it a text is improbable")
     hopeless_log_probability: float = Field(-1.6, le=0, description="below it a text is dropped")
     max_compression_ratio: float = Field(2.4, gt=1, description="above it a text repeats itself")
+    max_repeats: int = Field(
+        4, ge=2, description="a phrase so often in a row is a loop; of two words once more, one word twice more"
+    )
 
 
 class TranslationSettings(Settings):

@@ -78,6 +78,12 @@ class RecognizeSettings(Settings):
         "many", description="many: a recording whose votes differ is heard again, each part in its own language"
     )
     min_language_s: float = Field(4.0, ge=0, description="less speech than this in another language is a mishearing")
+    told_probability: float = Field(
+        0.5, ge=0, le=1, description="share of the vote below which nobody can tell a language that was not given"
+    )
+    near_s: float = Field(0.3, ge=0, description="a word that is farther from any speech was not said")
+    hole_s: float = Field(1.0, gt=0, description="speech of this length in which no word lies is heard once more")
+    hole_probability: float = Field(0.3, ge=0, le=1, description="of the words that may fill it, at least, on average")
 
 
 class TranslateSettings(Settings):

@@ -64,6 +64,8 @@ class Transcript:
     """What was heard in one clip. Word times count from the start of the video.
 
     `language_probability` is 0.0 when the engine could not listen for the language (told, or a one-language model).
+    `sounds_like` is what a clip whose language was told sounds like, and `likeness` how probable that is, 0–1; empty
+    and 0.0 when the engine did not listen for it.
     `dropped` holds one (text, reason) pair for everything that was decoded and thrown away.
     """
 
@@ -71,6 +73,8 @@ class Transcript:
     language: str
     language_probability: float = 0.0
     dropped: tuple[tuple[str, str], ...] = ()
+    sounds_like: str = ""
+    likeness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

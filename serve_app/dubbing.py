@@ -22,6 +22,7 @@ from serve_app.engines import Models
 from serve_app.excerpts import Excerpts
 from serve_app.finished import finished, ingredients
 from serve_app.gates import coverage, faults, gates, judge
+from serve_app.hearing.listen import undubbed
 from serve_app.jobs.edits import Edits
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
@@ -86,7 +87,8 @@ class Dubbing:
         name = f"windows/{number:04}/{self.target}"
         segments = self.edits.heard(segments)
         texts = [(segment.id, segment.text) for segment in segments if segment.edited]
-        made_from = key(made_from, self.target, engines.translation.what(), rooms.translate, self.dubbable, texts)
+        what = (engines.translation.what(), rooms.translate, self.dubbed(segments), texts)
+        made_from = key(made_from, self.target, *what)
         work = self.translate(segments)
         segments = await self.steps.take("translation", f"{name}/translate", made_from, work)
         segments = self.edits.translated(segments)
@@ -131,10 +133,16 @@ class Dubbing:
         listens = rules.back_check and (hears is None or self.target in hears)
         return (rules.min_match, self.settings.engines.asr.what()) if listens else ()
 
+    def dubbed(self, segments: Sequence[Segment]) -> frozenset[str]:
+        """The languages of these segments that can be translated."""
+        return self.dubbable & {segment.language or self.language for segment in segments}
+
     async def translate(self, segments: Sequence[Segment]) -> list[Segment]:
         """Each run of one language by its own models; one from which no way leads keeps its words."""
         translated: list[Segment] = []
         for source, run in groupby(segments, key=lambda segment: segment.language or self.language):
+            if source not in self.dubbable:
+                undubbed(source, self.target, self.report)
             translated += await translate(
                 list(run),
                 source=source if source in self.dubbable else self.target,

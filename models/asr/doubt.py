@@ -72,7 +72,7 @@ def objection(one: Decoded, words: Sequence[Word], settings: AsrSettings) -> str
         return "without time to say it"
     if one.log_probability < settings.hopeless_log_probability:
         return "improbable"
-    if one.compression > settings.max_compression_ratio and not loops(pieces(one.text)):
+    if one.compression > settings.max_compression_ratio and not loops(pieces(one.text), settings.max_repeats):
         return "repetitive"
     return ""
 

@@ -43,12 +43,14 @@ MIN_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """One attempt at one clip. `language` and its probability are those told or detected."""
+    """One attempt at one clip. `language` and its probability are those told or detected; `detected` is what a
+    multilingual model hears, with its probability, whatever it was told."""
 
     decoded: Decoded
     words: list[Word]
     language: str
     probability: float
+    detected: tuple[str, float] = ("", 0.0)
 
 
 @dataclass(slots=True, eq=False)
@@ -164,11 +166,15 @@ def fitting(duration: float, settings: AsrSettings) -> int:
 
 
 def _hear(network: Network, jobs: Sequence[Job]) -> list[Hearing]:
-    """One attempt at jobs of one key. Where they turn out to be in several languages, each is encoded again."""
+    """One attempt at jobs of one key. Where they turn out to be in several languages, each is encoded again.
+
+    A language that was told is used; what it sounds like is one step of the decoder more, and asked all the same.
+    """
     encoded = network.encode([_spectrum(job) for job in jobs], jobs[0].window)
-    if jobs[0].language is not None:
-        return _heard(network, jobs, encoded, [(jobs[0].language, job.probability) for job in jobs])
-    told = network.detect(encoded)
+    told = network.detect(encoded) if network.multilingual else [("", 0.0)] * len(jobs)
+    if (language := jobs[0].language) is not None:
+        heard = _heard(network, jobs, encoded, [(language, job.probability) for job in jobs])
+        return [replace(one, detected=detected) for one, detected in zip(heard, told, strict=True)]
     if len({language for language, _ in told}) == 1:
         return _heard(network, jobs, encoded, told)
     found: dict[int, Hearing] = {}
@@ -198,9 +204,11 @@ def _spectrum(job: Job) -> Audio:
 def transcribed(best: Hearing, clip: Clip, settings: AsrSettings) -> Transcript | None:
     """What is believed of the best attempt, and what is dropped; None where the text did not fit into the decoder."""
     language, probability = best.language, best.probability
+    sounds_like, likeness = best.detected if not probability else ("", 0.0)
     if reason := objection(best.decoded, best.words, settings):
-        return Transcript((), language, probability, ((best.decoded.text.strip(), reason),))
-    words, cut = without_loops(best.words)
+        dropped = [(best.decoded.text.strip(), reason)]
+        return Transcript((), language, probability, tuple(dropped), sounds_like, likeness)
+    words, cut = without_loops(best.words, settings.max_repeats)
     if len(best.decoded.tokens) >= MAX_TOKENS and not cut and clip.duration > MIN_S * 4:
         return None
     dropped = [(text, "loop") for text in cut]
@@ -208,13 +216,13 @@ def transcribed(best: Hearing, clip: Clip, settings: AsrSettings) -> Transcript 
         kept = len(words) - extra if len(words) > 2 * extra else 0  # the beginning of an invention is one too
         dropped.append(("".join(word.text for word in words[kept:]).strip(), "behind the end of the sound"))
         words = words[:kept]
-    return Transcript(tuple(words), language, probability, tuple(dropped))
+    return Transcript(tuple(words), language, probability, tuple(dropped), sounds_like, likeness)
 
 
 def joined(one: Transcript, two: Transcript) -> Transcript:
     """Both halves of a clip; the language is that of the half with more words."""
     main = max((one, two), key=lambda half: len(half.words))
-    return Transcript(one.words + two.words, main.language, main.language_probability, one.dropped + two.dropped)
+    return replace(main, words=one.words + two.words, dropped=one.dropped + two.dropped)
 
 
 def timed(aligned: Sequence[Timed], clip: Clip) -> list[Word]:

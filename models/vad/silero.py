@@ -1,6 +1,7 @@
 """Silero v6, the small recurrent network whose weights lie inside the faster-whisper wheel.
 
 It hears voices, not loudness: music, wind and traffic stay silence, which keeps the recogniser from inventing text.
+Only very quiet voices (-50 dB and less at their loudest) escape it, so a clip without a loud moment is amplified first.
 It runs on one CPU core at several hundred times real time, so it never asks for a GPU, and its ONNX session is safe to
 share between threads. What it does not know: who speaks, which language, and whether it is speech or singing.
 """
@@ -10,6 +11,9 @@ import numpy as np
 from configs.engines import VadSettings
 from models.segment import RECOGNITION_RATE, Clip, Span
 
+LOUDEST = 99.9
+"""The percentile of the samples that counts as the loudest moments: a click is none."""
+
 
 class SileroVad:
     """The network is loaded once per process, with one thread of its own, whatever OMP_NUM_THREADS says."""
@@ -18,6 +22,7 @@ class SileroVad:
         from faster_whisper.vad import VadOptions, get_vad_model
 
         get_vad_model()
+        self._settings = settings
         self._options = VadOptions(
             threshold=settings.threshold,
             min_speech_duration_ms=round(settings.min_speech_s * 1000),
@@ -33,7 +38,10 @@ class SileroVad:
 
         if not len(clip.audio):
             return []
-        found = get_speech_timestamps(np.nan_to_num(clip.audio), self._options, RECOGNITION_RATE)
+        audio = np.nan_to_num(clip.audio)
+        loudest = max(float(np.percentile(np.abs(audio), LOUDEST)), 1e-9)
+        gain = min(self._settings.max_gain, max(1.0, self._settings.quiet_level / loudest))
+        found = get_speech_timestamps(audio * np.float32(gain), self._options, RECOGNITION_RATE)
         return _joined([(one["start"] / RECOGNITION_RATE, one["end"] / RECOGNITION_RATE) for one in found], clip)
 
 

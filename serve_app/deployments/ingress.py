@@ -69,11 +69,12 @@ class Ingress:
         recognize = calling(recognizer.recognize, "transcription", traced=True)
         hears = calling(recognizer.languages, "transcription")
         self._access = Access(Tenants(self._store.database), settings.ingress.anonymous)
-        self._desk = Desk(self._store, settings, roots, recognize, hears, look)
+        detect = in_thread(late("vad", engines.vad.engine, engines.vad, "detect"))
+        self._desk = Desk(self._store, settings, roots, recognize, hears, detect, look)
         self._transcriber = Transcriber(
             settings,
             roots.work,
-            in_thread(late("vad", engines.vad.engine, engines.vad, "detect")),
+            detect,
             recognize,
             hears,
             calling(translator.translate, "translation", traced=True),

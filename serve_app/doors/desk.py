@@ -16,7 +16,7 @@ from typing import BinaryIO, TypeVar
 from configs.app import AppSettings, Roots
 from configs.pipeline import PrepareSettings
 from models.errors import InvalidJob, JobNotFound, OutOfSpace, StageFailed, WrongState
-from models.segment import Clip, Transcript
+from models.segment import Clip, Span, Transcript
 from models.translation.pairs import check
 from serve_app.doors.access import Caller
 from serve_app.doors.detect import Detection, detect_language
@@ -65,6 +65,7 @@ class Desk:
         roots: Roots,
         recognize: Callable[[Clip], Awaitable[Transcript]],
         hears: Callable[[], Awaitable[frozenset[str] | None]],
+        detect: Callable[[Clip], Awaitable[list[Span]]],
         look: Callable[[Path, PrepareSettings], Awaitable[object]] | None = None,
     ) -> None:
         self._store = store
@@ -72,6 +73,7 @@ class Desk:
         self._roots = roots
         self._recognize = recognize
         self._hears = hears
+        self._detect = detect
         self._look = look
         self._looks = asyncio.Semaphore(LOOKS)
         self.pace = Pace(settings.ingress.submissions_a_minute)
@@ -243,7 +245,8 @@ class Desk:
         limit = self._settings.ingress.detect_timeout_s
         try:
             async with asyncio.timeout(limit):
-                return await detect_language(real, self._recognize, await self._hears(), self._settings.pipeline)
+                hears, rules = await self._hears(), self._settings.pipeline
+                return await detect_language(real, self._detect, self._recognize, hears, rules)
         except TimeoutError as error:
             raise StageFailed("transcription", f"the language could not be told within {limit:.0f} s") from error
 

@@ -98,15 +98,17 @@ async def transcribe(wav: Path, language: str, ears: Ears, settings: PipelineSet
             speech = await listen(wav, ears.detect)
         except NoSpeech:
             return Transcription(language, length, ())
-        spoken, recognizer = Spoken(language), ears.recognize
-        if not language:
-            spoken, recognizer = await listened(wav, speech, ears, settings.recognize, report)
+        spoken, recognizer, rules = Spoken(language), ears.recognize, settings.recognize
+        if language:
+            rules = rules.model_copy(update={"languages": "one"})
+        else:
+            spoken, recognizer = await listened(wav, speech, ears, rules, report)
         gate = asyncio.Semaphore(settings.windows.at_once)
 
         async def one(number: int, window: Span) -> list[Segment]:
             async with gate:
                 numbered = number * 1000 + 1
-                return await recognize(wav, window, speech, spoken, recognizer, settings.recognize, numbered, report)
+                return await recognize(wav, window, speech, spoken, recognizer, rules, numbered, report)
 
         async with asyncio.TaskGroup() as group:
             cuts = windows(speech, length, settings.windows)

@@ -4,8 +4,8 @@ Intros, jingles and quotations speak for the first half minute only, so nobody t
 all: a few clips are heard twice. When a clip is sure of another language, the recording is heard once more in short
 stretches, each on its own; neighbours of one language become a part, and each part is recognised in its language.
 
-The price: a change is known to a stretch (at most eight seconds, cut at pauses) and not to a word, and a language that
-is spoken for less than the distance of two votes may never be asked.
+The price: a change is known to a stretch (at most eight seconds, cut at pauses) and not to a word. A language that is
+spoken for less than the distance of two votes may never be asked here; see `interludes`.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ SAMPLE_S = 12.0
 STRETCH_S = 8.0
 """Longest clip that is asked for its language when a recording is in several."""
 
-LIKELY = 0.5
-"""The share of the vote that settles the language when none was given."""
+CHANGE_S = 0.7
+"""A pause in which the language may change: nobody is asked across it."""
 
 Hear = Callable[[Clip], Awaitable[Transcript]]
 
@@ -94,9 +94,9 @@ async def identify(
         return Spoken(_only(next(iter(hears)), given, report))
     votes = await ask(wav, samples(speech, _count(speech, settings)), recognize)
     if settings.languages == "many" and differ(votes, settings.mismatch_probability):
-        stretches = clips(speech, Span(0.0, speech[-1].end), STRETCH_S)
         length = await asyncio.to_thread(duration, wav)
-        found = parts(await ask(wav, stretches, recognize), length, settings)
+        votes = await ask(wav, stretches(speech, Span(0.0, speech[-1].end)), recognize)
+        found = parts(votes, length, settings)
         if len(found) > 1:
             return _many(found, given, report)
     return Spoken(_settled(given, votes, settings, report))
@@ -119,6 +119,11 @@ def samples(speech: list[Span], count: int) -> list[Span]:
     count = min(count, len(stretches))
     edges = [len(stretches) * index // count for index in range(count + 1)] if count else [0]
     return [max(stretches[one:two], key=lambda stretch: stretch.duration) for one, two in pairwise(edges)]
+
+
+def stretches(speech: list[Span], window: Span) -> list[Span]:
+    """The speech of the window in pieces that each are probably in one language."""
+    return clips(speech, window, STRETCH_S, gap_s=CHANGE_S)
 
 
 # -- asking ------------------------------------------------------------------------------------------------------------
@@ -179,19 +184,19 @@ def differ(votes: Iterable[Vote], sure: float) -> bool:
     return len({one.language for one in votes if one.language and one.probability >= sure}) > 1
 
 
-def parts(votes: Sequence[Vote], length: float, settings: RecognizeSettings) -> list[Part]:
+def parts(votes: Sequence[Vote], length: float, settings: RecognizeSettings, known: str = "") -> list[Part]:
     """Parts of a recording of `length` seconds, one behind the other; none when nobody is sure.
 
     Who is sure speaks for himself, the others follow the neighbour before them (the first ones, that after them).
 
     Neighbours of one language become a part; the border lies in the middle of the pause. A language with less than
-    `min_language_s` of sure speech in the whole recording is nobody's.
+    `min_language_s` of sure speech in all of them is nobody's, unless it is `known` to be spoken.
     """
     sure = [one for one in votes if one.language and one.probability >= settings.mismatch_probability]
     spoken: defaultdict[str, float] = defaultdict(float)
     for one in sure:
         spoken[one.language] += one.span.duration
-    sure = [one for one in sure if spoken[one.language] >= settings.min_language_s]
+    sure = [one for one in sure if one.language == known or spoken[one.language] >= settings.min_language_s]
     runs = [list(run) for _, run in groupby(sure, key=lambda one: one.language)]
     if not runs:
         return []
@@ -216,7 +221,7 @@ def _settled(given: str, votes: Sequence[Vote], settings: RecognizeSettings, rep
         if language != given:
             report.log(STAGE, f"language {given!r} used as given: the speech did not tell it clearly", "warning")
         return given
-    if probability < LIKELY:
+    if probability < settings.told_probability:
         raise UnsupportedLanguage("the spoken language could not be told; say which it is in source_lang")
     measured = f"{probability:.0%} over {count} samples of the speech"
     if given and language != given:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.app import AppSettings
-from models.errors import UnsupportedLanguage
 from models.segment import Segment, Span
-from models.translation.pairs import route
+from models.translation.pairs import reachable, route
 from serve_app.engines import Models
 from serve_app.hearing import transcripts
 from serve_app.hearing.languages import Part, Spoken, identify
@@ -75,21 +74,23 @@ async def follow(
 
 
 def dubbable(spoken: Spoken, target: str, pairs: Collection[tuple[str, str]], report: Report) -> frozenset[str]:
-    """The languages of the recording from which a way leads to `target`; a part in another keeps its own sound.
+    """The languages from which a way leads to `target`, its own among them; a part in another keeps its own sound.
 
     Raises UnsupportedLanguage when that is so for the language of the job.
     """
     route(pairs, spoken.language, target)
-    found = {spoken.language}
-    for language in sorted({part.language for part in spoken.parts} - {spoken.language}):
-        try:
-            route(pairs, language, target)
-            found.add(language)
-        except UnsupportedLanguage:
-            said = f"The parts in {language!r} keep their sound: no model leads from it to {target!r}"
-            report.log("translation", said, "warning")
-            report.insight("warning", "A part is not dubbed", said, "high", language=language)
+    found = {target} | {source for source, end in reachable(pairs) if end == target}
+    for language in sorted({part.language for part in spoken.parts} - found):
+        undubbed(language, target, report)
     return frozenset(found)
+
+
+def undubbed(language: str, target: str, report: Report) -> None:
+    """Tells, once, that what is spoken in `language` stays as it is."""
+    said = f"The parts in {language!r} keep their sound: no model leads from it to {target!r}"
+    if all(one.description != said for one in report.insights()):
+        report.log("translation", said, "warning")
+        report.insight("warning", "A part is not dubbed", said, "high", language=language)
 
 
 def to_json(heard: Heard) -> dict[str, Any]:

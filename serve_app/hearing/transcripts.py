@@ -1,9 +1,11 @@
 """A transcript that came with the job, SRT or WebVTT: who wrote it knows better than a recogniser what is said.
 
-Its cues become the segments, one each: their times and speakers (WebVTT's `<v Name>`) are kept, marks of style are
-taken out, and what describes a sound instead of being said ("[door slams]", "♪ la la ♪") is left out. Two cues at the
-same time, which a dub cannot speak, share it. The parser is webvtt-py; it skips what it cannot read, so the lines of
-times are looked at here first: a hole in a dub is found too late.
+Its cues become the segments, one each: their times and speakers (WebVTT's `<v Name>`) are kept, marks of style and of
+dialogue are taken out, and what describes a sound instead of being said ("[door slams]", "♪ la la ♪", a cue that is
+nothing but "(applause)") is left out. Captions that roll up, as video platforms make them by machine, show a line two
+or three times; it is said once. Two cues at the same time, which a dub cannot speak, share it. The parser is webvtt-py;
+it skips what it cannot read, so the lines of times are looked at and put into its form here first: a hole in a dub is
+found too late.
 
 What it does not do: join a sentence that was spread over two cues. Its halves are translated apart.
 """
@@ -28,11 +30,16 @@ SUFFIXES = (".srt", ".vtt")
 SHORTEST_S = 0.1
 """Cues that would get less time than this join the one before."""
 
+ROLL_S = 0.05
+"""A caption that only stands for so long is the hinge of two that roll up."""
+
 VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
-TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
+TAG = re.compile(r"</?[^\W_][^<>]*>|\{\\[^{}]*\}")
 SOUND = re.compile(r"\[[^\[\]]*\]|♪[^♪]*♪?|♫[^♫]*♫?")
-STAMP = r"(\d+:)?\d{1,2}:\d{1,2}[,.]\d{1,3}"
-TIMES = re.compile(rf"\s*{STAMP}\s*-->\s*{STAMP}(\s|$)")
+ASIDE = re.compile(r"\([^().,?!]*\)|（[^（）。、？！]*）")
+DIALOGUE = re.compile(r"^\s*(?:[-‐–—]+(?!\d)|>{2,})\s*")
+STAMP = r"(?:(\d+):)?(\d{1,2}:\d{1,2})[,.](\d{1,3})"
+TIMES = re.compile(rf"\s*{STAMP}\s*-->\s*{STAMP}(?=\s|$)")
 LIKE_TIMES = re.compile(r"\s*\d+:\d.*->|.*-->.*\d:\d")
 
 
@@ -62,7 +69,7 @@ def read(path: Path) -> list[Cue]:
 
 def parse(content: bytes) -> list[Cue]:
     """The same for the bytes of a file."""
-    cues = [cue for one in _captions(_text(content)) for cue in _said(*one)]
+    cues = [cue for one in _unrolled(_captions(_text(content))) for cue in _said(*one)]
     if not cues:
         raise UnreadableTranscript("the transcript says nothing; send one with at least one spoken cue")
     return apart(sorted(cues, key=lambda cue: (cue.start, cue.end)))
@@ -86,7 +93,7 @@ def _captions(text: str) -> list[tuple[float, float, str]]:
         raise UnreadableTranscript(f"the transcript has a line of times that cannot be read, mend it: {broken[:60]!r}")
     form = "vtt" if text.startswith("WEBVTT") else "srt"
     try:
-        found = webvtt.from_buffer(io.StringIO(text), format=form).captions
+        found = webvtt.from_buffer(io.StringIO(_regular(text, form)), format=form).captions
     except (MalformedFileError, MalformedCaptionError, ValueError) as error:
         raise UnreadableTranscript("the transcript is neither SRT nor WebVTT; send one of these") from error
     timed = [(one.start_time.in_milliseconds() / 1000, one.end_time.in_milliseconds() / 1000, one) for one in found]
@@ -96,6 +103,42 @@ def _captions(text: str) -> list[tuple[float, float, str]]:
                 f"the cue at {one.start} of the transcript ends before it begins; mend its times"
             )
     return [(start, end, one.raw_text) for start, end, one in timed]
+
+
+def _regular(text: str, form: str) -> str:
+    """The text with its lines of times as the parser wants them: with hours, and behind a number in SRT."""
+    point, lines = ("." if form == "vtt" else ","), list[str]()
+    numbered = text.split("\n", 1)[0].strip().isdigit()
+    for line in text.splitlines():
+        if times := TIMES.match(line):
+            hours, first, part, more, last, rest = times.groups()
+            if form == "srt":
+                _number(lines, numbered)
+            line = f"{hours or '00'}:{first}{point}{part} --> {more or '00'}:{last}{point}{rest}{line[times.end() :]}"
+        lines.append(line)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _number(lines: list[str], numbered: bool) -> None:
+    """Sees to it that the last line is a number, as it mostly is where the file is `numbered`."""
+    filled = next((index for index in range(len(lines) - 1, -1, -1) if lines[index].strip()), None)
+    if numbered and filled is not None and lines[filled].strip().isdigit():
+        del lines[filled + 1 :]
+    else:
+        lines += ["", "0"]
+
+
+def _unrolled(captions: Sequence[tuple[float, float, str]]) -> Iterator[tuple[float, float, str]]:
+    """The captions without the lines that still stand from the caption right before."""
+    standing: list[str] = []
+    until = 0.0
+    for start, end, raw in captions:
+        lines = [line for line in raw.splitlines() if _plain(line)]
+        shown = [_plain(line) for line in lines]
+        again = next((n for n in range(len(shown), 0, -1) if shown[:n] == standing[-n:]), 0)
+        rolls = again and start - until < ROLL_S and (again < len(shown) or end - start < ROLL_S)
+        yield start, end, "\n".join(lines[again:]) if rolls else raw
+        standing, until = shown, end
 
 
 def _said(start: float, end: float, raw: str) -> Iterator[Cue]:
@@ -113,12 +156,13 @@ def _said(start: float, end: float, raw: str) -> Iterator[Cue]:
 
 def _plain(raw: str) -> str:
     """One line without marks; empty when nothing in it can be said."""
-    lines = [" ".join(line.split()) for line in html.unescape(SOUND.sub(" ", TAG.sub("", raw))).splitlines()]
+    clean = html.unescape(SOUND.sub(" ", TAG.sub("", raw)))
+    lines = [" ".join(DIALOGUE.sub("", line).split()) for line in clean.splitlines()]
     text = ""
     for line in filter(None, lines):
         glue = "" if not text or spaceless(text[-1]) or spaceless(line[0]) else " "
         text += glue + line
-    return text if any(character.isalnum() for character in text) else ""
+    return text if any(character.isalnum() for character in ASIDE.sub("", text)) else ""
 
 
 def apart(cues: Sequence[Cue]) -> list[Cue]:

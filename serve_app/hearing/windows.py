@@ -73,14 +73,16 @@ def _middle(span: Span) -> float:
     return (span.start + span.end) / 2
 
 
-def clips(speech: list[Span], window: Span, clip_s: float, max_clip_s: float | None = None) -> list[Span]:
+def clips(
+    speech: list[Span], window: Span, clip_s: float, max_clip_s: float | None = None, gap_s: float = MAX_GAP_S
+) -> list[Span]:
     """The speech inside `window` as clips, cut at silences, ascending.
 
-    Neighbours are joined up to `clip_s`. Speech without a pause that is longer stays whole up to `max_clip_s` (the same
-    if it is None), and what is longer still is cut evenly. A clip begins and ends with speech.
+    Neighbours less than `gap_s` apart are joined up to `clip_s`. Speech without a pause that is longer stays whole up
+    to `max_clip_s` (the same if it is None); what is longer still is cut evenly. A clip begins and ends with speech.
     """
     made: list[Span] = []
-    for run in _runs(_inside(speech, window, max_clip_s or clip_s)):
+    for run in _runs(_inside(speech, window, max_clip_s or clip_s), gap_s):
         made += _packed(run, clip_s)
     return made
 
@@ -96,11 +98,11 @@ def _inside(speech: list[Span], window: Span, max_clip_s: float) -> Iterator[Spa
         yield from (Span(one, two) for one, two in zip(edges, [*edges[1:], end], strict=True))
 
 
-def _runs(spans: Iterator[Span]) -> list[list[Span]]:
+def _runs(spans: Iterator[Span], gap_s: float) -> list[list[Span]]:
     """Spans that are close enough to be heard together."""
     runs: list[list[Span]] = []
     for span in spans:
-        if runs and span.start - runs[-1][-1].end < MAX_GAP_S:
+        if runs and span.start - runs[-1][-1].end < gap_s:
             runs[-1].append(span)
         else:
             runs.append([span])

@@ -7,8 +7,8 @@ and those that lie far from any speech are dropped. The price: what the detector
 A recogniser sometimes begins in the middle of what it hears, and the words before are missing. Where speech is long and
 no word lies in it, that stretch is heard once more, alone. It costs a decoding where somebody laughs or sings.
 
-A window in which the language changes is heard part by part, each in its own. No segment bridges two languages or two
-speakers, where they are told apart.
+A window in which the language changes is heard part by part, each in its own, and so is a clip that turns out to be in
+another one. No segment bridges two languages or two speakers, where they are told apart.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from statistics import fmean
 
 from configs.pipeline import RecognizeSettings
 from models.segment import Segment, Span, Transcript, Word
+from serve_app.hearing.interludes import asked, interludes, tell, whole
 from serve_app.hearing.languages import Hear, Part, Spoken, hear, together
 from serve_app.hearing.speakers import Cast, gendered, runs
 from serve_app.hearing.speech import read
@@ -31,17 +32,8 @@ STAGE = "transcription"
 LISTENING = 0.1
 """The share of the stage that is done when the whole recording was listened to, before any window is recognised."""
 
-NEAR_S = 0.3
-"""How far the time of a word may be off; one that is farther from any speech was not said."""
-
-HOLE_S = 1.0
-"""Speech of this length without a word was skipped."""
-
 WORD_S = 1.0
 """No word takes longer; the end of a word is what its time is good for, so a longer one covers only its last part."""
-
-SURE = 0.3
-"""Mean probability of the words that may fill a hole."""
 
 
 async def recognize(
@@ -63,8 +55,8 @@ async def recognize(
     cast = cast.within(window)
     made: list[Segment] = []
     for part in spoken.within(window):
-        words = await _words(wav, part, near, recognizer, settings, report)
-        made += _segments(words, part, cast, settings, first_id + len(made))
+        for piece, words in await _told(wav, part, near, recognizer, settings, report):
+            made += _segments(words, piece, cast, settings, first_id + len(made))
     return await asyncio.to_thread(gendered, wav, made, cast)
 
 
@@ -80,24 +72,49 @@ def _segments(words: list[Word], part: Part, cast: Cast, settings: RecognizeSett
     return made
 
 
-async def _words(
+async def _told(
     wav: Path, part: Part, speech: list[Span], recognizer: Hear, settings: RecognizeSettings, report: Report
-) -> list[Word]:
+) -> list[tuple[Part, list[Word]]]:
+    """The words of the part: in one piece, or in several where some of it turns out to be in another language."""
     spans = clips(speech, Span(part.start, part.end), settings.clip_s, settings.max_clip_s)
     heard = await together([_heard(wav, span, part.language, recognizer, report) for span in spans])
-    words: list[Word] = []
-    for span, transcript in zip(spans, heard, strict=True):
-        for text, reason in transcript.dropped:
-            _drop(text, reason, report)
-        said = _said(transcript.words, speech, report)
-        for hole in holes(said, speech, span) if said else []:
-            said = await _filled(said, hole, wav, part.language, recognizer)
-        words += said
-    return words
+    told: list[tuple[Part, list[Word]]] = [(part, [])]
+    rows = list(zip(spans, heard, strict=True))
+    for (span, transcript), doubt in zip(rows, asked(rows, settings), strict=True):
+        pieces = whole(span, transcript)
+        if doubt:
+            pieces = await interludes(wav, span, transcript, speech, recognizer, settings)
+        for piece, said in pieces:
+            words = await _words(wav, piece, said, speech, recognizer, settings, report)
+            before = told[-1][0]
+            if piece.language == before.language:
+                told[-1][1].extend(words)
+            else:
+                told[-1] = (replace(before, end=piece.start), told[-1][1])
+                told.append((replace(piece, end=part.end), words))
+    tell([piece for piece, _ in told], part.language, report)
+    return told
 
 
-def holes(words: list[Word], speech: list[Span], span: Span) -> list[Span]:
-    """The long stretches of speech in `span` that no word covers, ascending."""
+async def _words(
+    wav: Path,
+    piece: Part,
+    transcript: Transcript,
+    speech: list[Span],
+    recognizer: Hear,
+    settings: RecognizeSettings,
+    report: Report,
+) -> list[Word]:
+    for text, reason in transcript.dropped:
+        _drop(text, reason, report)
+    said = _said(transcript.words, speech, settings.near_s, report)
+    for hole in holes(said, speech, Span(piece.start, piece.end), settings.hole_s) if said else []:
+        said = await _filled(said, hole, wav, piece.language, recognizer, settings)
+    return said
+
+
+def holes(words: list[Word], speech: list[Span], span: Span, least_s: float) -> list[Span]:
+    """The stretches of speech in `span`, of `least_s` and more, that no word covers, ascending."""
     covered = [Span(max(word.start, word.end - WORD_S), word.end) for word in words]
     found: list[Span] = []
     for one in speech:
@@ -106,10 +123,12 @@ def holes(words: list[Word], speech: list[Span], span: Span) -> list[Span]:
             found.append(Span(at, word.start))
             at = max(at, word.end)
         found.append(Span(at, end))
-    return [hole for hole in found if hole.duration >= HOLE_S]
+    return [hole for hole in found if hole.duration >= least_s]
 
 
-async def _filled(words: list[Word], hole: Span, wav: Path, language: str, recognizer: Hear) -> list[Word]:
+async def _filled(
+    words: list[Word], hole: Span, wav: Path, language: str, recognizer: Hear, settings: RecognizeSettings
+) -> list[Word]:
     """The words with those that are heard in the hole; as they are when nothing is, or nobody is sure of it.
 
     It is heard up to the end of the word behind it, because where that begins is not known; said again, it ends there.
@@ -121,7 +140,7 @@ async def _filled(words: list[Word], hole: Span, wav: Path, language: str, recog
     known = _letters(after[0]) if after else ""
     said = takewhile(lambda word: not known or _letters(word) != known, again.words)
     found = [word for word in said if word.start >= hole.start]
-    if not found or fmean(word.probability for word in found) < SURE:
+    if not found or fmean(word.probability for word in found) < settings.hole_probability:
         return words
     return [*before, *found, *(_behind(word, found[-1].end) for word in after)]
 
@@ -141,11 +160,11 @@ async def _heard(wav: Path, span: Span, language: str, recognizer: Hear, report:
     return transcript
 
 
-def _said(words: tuple[Word, ...], speech: list[Span], report: Report) -> list[Word]:
+def _said(words: tuple[Word, ...], speech: list[Span], near_s: float, report: Report) -> list[Word]:
     """The words at the times of the speech that they belong to, without those that belong to none."""
     said, invented = [], ""
     for word in words:
-        if pulled := _pulled(word, speech):
+        if pulled := _pulled(word, speech, near_s):
             said.append(pulled)
         else:
             invented += word.text
@@ -154,10 +173,10 @@ def _said(words: tuple[Word, ...], speech: list[Span], report: Report) -> list[W
     return said
 
 
-def _pulled(word: Word, speech: list[Span]) -> Word | None:
+def _pulled(word: Word, speech: list[Span], near_s: float) -> Word | None:
     """The part of the word that lies in speech; the word itself close to speech; None far from it."""
     nearest = max(speech, key=lambda span: min(word.end, span.end) - max(word.start, span.start), default=None)
-    if nearest is None or word.start > nearest.end + NEAR_S or word.end < nearest.start - NEAR_S:
+    if nearest is None or word.start > nearest.end + near_s or word.end < nearest.start - near_s:
         return None
     start, end = max(word.start, nearest.start), min(word.end, nearest.end)
     return Word(start, end, word.text, word.probability) if start <= end else word

@@ -49,7 +49,7 @@ class House:
         settings = AppSettings.model_validate({"ingress": {"anonymous": False, **ingress}})
         transcriber = Transcriber(settings, self.roots.work, *[nothing] * 5)
         access = Access(self.tenants, settings.ingress.anonymous)
-        desk = Desk(self.store, settings, self.roots, nothing, nothing)
+        desk = Desk(self.store, settings, self.roots, nothing, nothing, nothing)
         announcer = Announcer(nothing, settings.pipeline.speak)
         return build_api(desk, access, ready, transcriber, announcer, settings)
 
@@ -211,7 +211,7 @@ async def test_uploads_of_a_tenant_lie_in_its_folder_and_nobody_else_can_name_th
 
 
 async def test_results_of_others_are_no_input_where_the_path_is_checked_late(house: House) -> None:
-    desk = Desk(house.store, AppSettings(), house.roots, nothing, nothing)
+    desk = Desk(house.store, AppSettings(), house.roots, nothing, nothing, nothing)
     result = artifacts(house.roots.artifacts, "secret").output
     with pytest.raises(Exception, match="outside the folders"):
         await desk.take(Caller(), Request("new", str(result), "en", "es"))
@@ -219,7 +219,7 @@ async def test_results_of_others_are_no_input_where_the_path_is_checked_late(hou
 
 
 async def test_an_id_that_is_taken_is_refused_as_one_that_nobody_can_use(house: House) -> None:
-    desk = Desk(house.store, AppSettings(), house.roots, nothing, nothing)
+    desk = Desk(house.store, AppSettings(), house.roots, nothing, nothing, nothing)
     said = set()
     for job_id in ("secret", "../x", ""):
         with pytest.raises(Exception, match="session id") as caught:
@@ -291,7 +291,7 @@ async def test_a_priority_comes_with_a_job_and_has_bounds(house: House, http: ht
     assert house.store.job(answer.json()["id"]).request.priority == 7
     answer = await http.post("/v1/jobs", data={**form, "priority": "101"}, files=files, headers=house.key("a"))
     assert (answer.status_code, "priority" in answer.text) == (422, True)
-    desk = Desk(house.store, AppSettings(), house.roots, nothing, nothing)
+    desk = Desk(house.store, AppSettings(), house.roots, nothing, nothing, nothing)
     with pytest.raises(Exception, match="priority lies between"):
         await desk.take(Caller("a"), replace(Request("x", "/in.mp4", "en", "es"), priority=-101))
 

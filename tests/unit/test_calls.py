@@ -122,7 +122,10 @@ async def every_language() -> None:
 async def door(store: Store, roots: Roots) -> AsyncIterator[httpx.AsyncClient]:
     settings = AppSettings.model_validate({"ingress": {"audio_calls_a_minute": 3}})
     ears = Transcriber(settings, roots.work, detect, hear, every_language, nothing, nothing)
-    desk, access = Desk(store, settings, roots, nothing, nothing), Access(Tenants(store.database), anonymous=True)
+    desk, access = (
+        Desk(store, settings, roots, nothing, nothing, nothing),
+        Access(Tenants(store.database), anonymous=True),
+    )
     api = build_api(desk, access, nothing, ears, Announcer(say, settings.pipeline.speak), settings)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://door") as client:
         yield client

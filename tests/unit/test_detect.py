@@ -7,15 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+from configs.engines import VadSettings
 from configs.pipeline import PipelineSettings
+from models.echo import EchoVad
 from models.errors import NoSpeech, StageFailed, UnreadableMedia, UnsupportedLanguage
 from models.segment import Clip, Span, Transcript, Word
-from serve_app.doors.detect import LISTEN_S, PLACES, detect_language, places, verdict
+from serve_app.doors.detect import BETWEEN, LISTEN_S, PLACES, detect_language, more, places, verdict
 from serve_app.hearing.languages import Vote
 from serve_app.media.probe import look, probe
 
 SETTINGS = PipelineSettings()
+
+
+async def loud(clip: Clip) -> list[Span]:
+    return EchoVad(VadSettings()).detect([clip])[0]
 
 
 def heard(language: str, probability: float) -> Transcript:
@@ -34,7 +41,7 @@ def votes(*rows: tuple[str, float]) -> list[Vote]:
 
 
 def test_the_larger_share_of_probability_wins_and_every_vote_is_told() -> None:
-    found = verdict(votes(("es", 0.9), ("", 0.0), ("es", 0.8), ("en", 0.4)))
+    found = verdict(votes(("es", 0.9), ("", 0.0), ("es", 0.8), ("en", 0.4)), 0.5)
     assert found.language == "es"
     assert found.message == "detected es in 2 of 3 stretches of speech: 0:00 es 90%, 2:00 es 80%, 3:00 en 40%"
     assert found.confidence == pytest.approx(1.7 / 3)
@@ -42,7 +49,7 @@ def test_the_larger_share_of_probability_wins_and_every_vote_is_told() -> None:
 
 def test_split_votes_give_no_answer() -> None:
     with pytest.raises(UnsupportedLanguage, match="0:00 es 50%, 1:00 en 45%"):
-        verdict(votes(("es", 0.5), ("en", 0.45)))
+        verdict(votes(("es", 0.5), ("en", 0.45)), 0.5)
 
 
 async def test_a_model_of_one_language_does_not_guess(talk: Path) -> None:
@@ -50,7 +57,7 @@ async def test_a_model_of_one_language_does_not_guess(talk: Path) -> None:
         raise AssertionError("it must not even listen")
 
     with pytest.raises(UnsupportedLanguage):
-        await detect_language(talk, recognize, frozenset({"en"}), SETTINGS)
+        await detect_language(talk, loud, recognize, frozenset({"en"}), SETTINGS)
 
 
 async def test_real_sound_reaches_the_recogniser(talk: Path) -> None:
@@ -60,9 +67,9 @@ async def test_real_sound_reaches_the_recogniser(talk: Path) -> None:
         clips.append(clip)
         return heard("en", 0.95)
 
-    found = await detect_language(talk, recognize, None, SETTINGS)
+    found = await detect_language(talk, loud, recognize, None, SETTINGS)
     assert found.language == "en"
-    assert sum(clip.duration for clip in clips) == pytest.approx(probe(str(talk), SETTINGS.prepare).duration, abs=0.3)
+    assert len(clips) == 3 and sum(clip.duration for clip in clips) > 20
     assert max(float(np.abs(clip.audio).max()) for clip in clips) > 0.1
 
 
@@ -71,10 +78,34 @@ async def test_silence_and_files_that_are_no_media_give_no_answer(talk: Path, tm
         return Transcript((), "en", 0.9)
 
     with pytest.raises(NoSpeech):
-        await detect_language(talk, nothing, None, SETTINGS)
+        await detect_language(talk, loud, nothing, None, SETTINGS)
     (tmp_path / "text.mp4").write_text("no video" * 99)
     with pytest.raises(UnreadableMedia):
-        await detect_language(tmp_path / "text.mp4", nothing, None, SETTINGS)
+        await detect_language(tmp_path / "text.mp4", loud, nothing, None, SETTINGS)
+
+
+@pytest.mark.parametrize(("spoken", "found"), [((45.0,), 1), ((75.0, 525.0, 585.0), 2), ((45.0, 405.0, 525.0), 3)])
+async def test_where_the_first_places_are_silent_more_are_asked(
+    tmp_path: Path, spoken: tuple[float, ...], found: int
+) -> None:
+    path, sound, clips = tmp_path / "film.wav", np.zeros(600 * 8000, np.float32), list[Clip]()
+    for start in spoken:
+        sound[round(start * 8000) : round((start + LISTEN_S) * 8000)] = 0.3 * np.sin(np.arange(LISTEN_S * 8000) / 5)
+    soundfile.write(path, sound, 8000)
+
+    async def recognize(clip: Clip) -> Transcript:
+        clips.append(clip)
+        return heard("es", 0.9)
+
+    told = await detect_language(path, loud, recognize, None, SETTINGS)
+    assert told.language == "es" and f"in {found} of {found} stretches" in told.message
+    assert len(clips) == found and all(np.abs(clip.audio).mean() > 0.1 for clip in clips)  # silence asks nobody
+
+
+def test_more_places_lie_between_the_first() -> None:
+    first, further = places(3600.0), more(3600.0)
+    assert len(further) == PLACES * len(BETWEEN) and more(39.0) == []
+    assert min(abs(one - two) for one in first for two in further) > LISTEN_S
 
 
 # -- the child that looks into the file --------------------------------------------------------------------------------
@@ -110,7 +141,7 @@ async def test_the_child_keeps_the_limits_and_the_reason(talk: Path) -> None:
 async def test_a_file_that_crashes_its_reader_ends_the_child_alone(talk: Path, interpreter: Path) -> None:
     interpreter.write_text("#!/bin/sh\nkill -SEGV $$\n")
     with pytest.raises(UnreadableMedia, match="damaged"):
-        await detect_language(talk, nobody, None, SETTINGS)
+        await detect_language(talk, loud, nobody, None, SETTINGS)
 
 
 async def test_a_child_that_cannot_work_is_not_the_fault_of_the_file(
@@ -118,14 +149,14 @@ async def test_a_child_that_cannot_work_is_not_the_fault_of_the_file(
 ) -> None:
     interpreter.write_text("#!/bin/sh\necho no such module >&2\nexit 1\n")
     with pytest.raises(StageFailed) as failure:
-        await detect_language(talk, nobody, None, SETTINGS)
+        await detect_language(talk, loud, nobody, None, SETTINGS)
     assert "no such module" in caplog.text and "module" not in str(failure.value)
 
 
 async def test_a_child_that_takes_too_long_is_gone(talk: Path, interpreter: Path, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     interpreter.write_text(f"#!/bin/sh\necho $$ > {pid}.part\nmv {pid}.part {pid}\nexec sleep 60\n")
-    asking = asyncio.create_task(detect_language(talk, nobody, None, SETTINGS))
+    asking = asyncio.create_task(detect_language(talk, loud, nobody, None, SETTINGS))
     async with asyncio.timeout(30):
         while not pid.exists():
             await asyncio.sleep(0.02)

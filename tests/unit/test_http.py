@@ -48,7 +48,10 @@ def roots(tmp_path: Path) -> Roots:
 def door(store: Store, roots: Roots, settings: AppSettings, ready: Ready) -> FastAPI:
     transcriber = Transcriber(settings, roots.work, *[nothing] * 5)
     access = Access(Tenants(store.database), settings.ingress.anonymous)
-    desk, announcer = Desk(store, settings, roots, nothing, nothing), Announcer(nothing, settings.pipeline.speak)
+    desk, announcer = (
+        Desk(store, settings, roots, nothing, nothing, nothing),
+        Announcer(nothing, settings.pipeline.speak),
+    )
     return build_api(desk, access, ready, transcriber, announcer, settings)
 
 

@@ -312,6 +312,36 @@ async def test_parts_that_nobody_has_to_or_can_translate_keep_their_sound(
     assert "Several languages are spoken" in titles and ("A part is not dubbed" in titles) == (second == "fr")
 
 
+@pytest.mark.parametrize(("second", "dubbed"), [("es", False), ("fr", False), ("de", True)])
+async def test_another_language_for_a_while_is_dubbed_where_a_way_leads_from_it(
+    bench: Bench, talk: Path, second: str, dubbed: bool
+) -> None:
+    bench.request = dataclasses.replace(bench.request, path=str(talk), source_lang="en")
+    pairs = frozenset({("en", "es"), ("de", "en")})
+
+    async def recognize(clip: Clip) -> Transcript:
+        """The votes hear English; then a clip at second 9 to 16 sounds like something else, and so it does alone."""
+        nonlocal voting
+        voting = voting and not clip.language
+        heard = await bench.models.recognize(clip)
+        own = second if 9 < (clip.start + clip.end) / 2 < 16 and not voting else "en"
+        sure = 0.9 if clip.language == own else 0.5
+        words = tuple(dataclasses.replace(word, probability=sure) for word in heard.words)
+        if clip.language:
+            return Transcript(words, clip.language, 0.0, (), own, 0.95)
+        return Transcript(words, own, 0.95)
+
+    voting, rules = True, {"min_language_s": 1.0}
+    settings = AppSettings.model_validate({**ECHO, "pipeline": {**ECHO["pipeline"], "recognize": rules}})
+    result = await bench.run(settings, dataclasses.replace(bench.models, recognize=recognize, pairs=pairs))
+    rows = json.loads(Path(result.report).read_text())["segments"]
+    assert {row["language"] for row in rows} == {"en", second}
+    assert all(row["spoken_at_all"] == (row["language"] == "en" or dubbed) for row in rows)
+    titles = [insight.title for insight in bench.report.insights()]
+    assert "Several languages are spoken" not in titles and "Another language for a while" in titles
+    assert titles.count("A part is not dubbed") == (second == "fr")
+
+
 async def test_voices_that_are_told_apart_keep_their_names(bench: Bench) -> None:
     async def diarize(clip: Clip) -> list[Voice]:
         middle = clip.duration / 2

@@ -91,6 +91,15 @@ async def test_words_are_pulled_to_speech_and_invented_ones_dropped(wav, report)
     assert levels(report) == [("warning", "dropped as not said (nobody speaks there): 'Thank you.'")]
 
 
+async def test_how_near_a_word_must_be_is_a_setting(wav, report):
+    spoken, far = Word(0.0, 1.0, " Yes", 1.0), Word(1.5, 1.9, " you.", 1.0)
+    for near_s, text in ((0.3, "Yes"), (0.6, "Yes you.")):
+        hear, rules = hearing(heard("en", 0, spoken, far)), SETTINGS.model_copy(update={"near_s": near_s})
+        [made] = await recognize(wav(duration=3), Span(0, 3), [Span(0, 1)], Spoken("en"), hear, rules, 1, report)
+        assert made.text == text
+    assert [message for _, message in levels(report)] == ["dropped as not said (nobody speaks there): 'you.'"]
+
+
 async def test_what_the_recogniser_dropped_is_reported(wav, report):
     answer = Transcript((), "en", dropped=(("la " * 40, "loop"),))
     assert (
@@ -171,8 +180,8 @@ async def test_no_segment_bridges_two_speakers(wav, report):
 def test_holes_are_long_stretches_of_speech_without_words():
     words = [Word(0.0, 0.5, " a", 1.0), Word(0.6, 5.0, " b", 1.0), Word(5.0, 5.4, " c", 1.0)]
     speech = [Span(0.0, 5.5), Span(8.0, 9.2), Span(11.0, 20.0)]
-    assert holes(words, speech, Span(0.0, 12.5)) == [Span(0.5, 4.0), Span(8.0, 9.2), Span(11.0, 12.5)]
-    assert holes(words[:1], [Span(0.0, 1.4)], Span(0.0, 1.4)) == []
+    assert holes(words, speech, Span(0.0, 12.5), 1.0) == [Span(0.5, 4.0), Span(8.0, 9.2), Span(11.0, 12.5)]
+    assert holes(words[:1], [Span(0.0, 1.4)], Span(0.0, 1.4), 1.0) == []
 
 
 SKIPPED = heard("en", 0, Word(0.0, 4.0, " and", 0.5), Word(4.0, 4.5, " or.", 0.9))

@@ -85,6 +85,21 @@ async def test_a_caller_who_goes_leaves_nothing(tmp_path: Path) -> None:
     assert (await ears.transcribe(tone(), 1, "en")).text == "Hello."
 
 
+async def test_a_language_that_is_told_is_believed(tmp_path: Path) -> None:
+    asked: list[str | None] = []
+
+    async def hear(clip: Clip, caller: str) -> Transcript:
+        asked.append(clip.language)
+        words = (Word(clip.start, clip.end, " Hola.", 0.1),)
+        return Transcript(words, clip.language or "es", 0.0, (), "es", 0.99)
+
+    file = io.BytesIO()
+    soundfile.write(file, 0.3 * np.sin(np.arange(9 * 8000) / 5), 8000, format="WAV")
+    file.seek(0)
+    heard = await transcriber(tmp_path, hear, at_once=1).transcribe(file, 1, "en")
+    assert {one.language for one in heard.segments} == {"en"} and set(asked) == {"en"}
+
+
 async def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> str:
         raise OSError(28, "No space left on device")

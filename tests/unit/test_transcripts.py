@@ -59,6 +59,69 @@ def test_byte_order_marks_and_line_ends_do_not_matter(encode) -> None:
 
 
 @pytest.mark.parametrize(
+    "rows",
+    [
+        "00:01,000 --> 00:02,000\nOne.\n\n00:03,000 --> 00:04,000\n2024\n",
+        "1\n\n00:00:01.000 --> 00:00:02.000\n\nOne.\n\n\n2\n\n0:00:03,0 --> 0:00:04,0\n2024\n",
+        "1\n00:01.0 --> 00:02.0\nOne.\n2\n00:03,000 --> 00:04,000 X1:0 X2:9\n2024\n",
+        "1\n00:00:01,000 --> 00:00:02,000\nOne.\n\n00:00:03,000 --> 00:00:04,000\n2024\n",
+        "WEBVTT\n\n00:00:01,000 --> 00:00:02,000\nOne.\n\n7\n00:03.000 --> 00:04.000 align:start\n2024\n",
+    ],
+)
+def test_no_cue_is_lost_for_the_form_of_its_times_or_a_number_that_is_missing(rows: str) -> None:
+    assert parse(rows.encode()) == [Cue(1.0, 2.0, "One."), Cue(3.0, 4.0, "2024")]
+
+
+ROLLING = """\
+WEBVTT
+Kind: captions
+
+00:00:01.000 --> 00:00:02.470 align:start position:0%
+&nbsp;
+hello<00:00:01.480><c> world</c>
+
+00:00:02.470 --> 00:00:02.480 align:start position:0%
+hello world
+
+00:00:02.480 --> 00:00:05.000 align:start position:0%
+hello world
+this<00:00:03.000><c> is</c>
+
+00:00:05.000 --> 00:00:06.000
+this is
+all
+
+00:00:07.000 --> 00:00:08.000
+all
+"""
+
+
+def test_captions_that_roll_up_are_said_once() -> None:
+    said = [(cue.start, cue.text) for cue in parse(ROLLING.encode())]
+    assert said == [(1.0, "hello world"), (2.48, "this is"), (5.0, "all"), (7.0, "all")]  # the last one is said again
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ("- Hi there.\n- Hello!", "Hi there. Hello!"),
+        ("&gt;&gt; So what?\n– Well…", "So what? Well…"),
+        ("-5 degrees, I think\nI <3 it and 1 < 2", "-5 degrees, I think I <3 it and 1 < 2"),
+        ("It was (I think) over.", "It was (I think) over."),
+        ("(I did not, you know.)", "(I did not, you know.)"),
+    ],
+)
+def test_marks_of_dialogue_are_not_said_and_what_only_looks_like_one_is(shown: str, said: str) -> None:
+    assert [cue.text for cue in parse(f"1\n00:00:01,000 --> 00:00:02,000\n{shown}\n".encode())] == [said]
+
+
+@pytest.mark.parametrize("sound", ["(door slams)", "(APPLAUSE)\n(music)", "（拍手）"])
+def test_a_cue_that_is_nothing_but_a_sound_is_left_out(sound: str) -> None:
+    cues = parse(f"1\n00:00:01,000 --> 00:00:02,000\n{sound}\n\n{SRT}".encode())
+    assert cues == parse(SRT.encode())
+
+
+@pytest.mark.parametrize(
     ("content", "told"),
     [
         (b"", "neither SRT nor WebVTT"),

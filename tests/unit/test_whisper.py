@@ -146,18 +146,23 @@ def test_something_else_in_the_way_is_an_error(tmp_path, halves):
     ],
 )
 def test_only_many_repetitions_in_a_row_are_a_loop(text, cut):
-    assert loops(text.split()) == cut
+    assert loops(text.split(), 4) == cut
 
 
 def test_the_first_round_and_everything_around_a_loop_stay():
     words = [Word(n, n + 1, f" {text}", 1.0) for n, text in enumerate(("so " + "I see. " * 6 + "good").split())]
-    kept, dropped = without_loops(words)
+    kept, dropped = without_loops(words, 4)
     assert "".join(word.text for word in kept) == " so I see. good" and kept[-1].start == 13
     assert dropped == [" ".join(["I see."] * 5)]
 
 
+def test_how_often_is_too_often_is_a_setting():
+    texts = ("ha " * 6 + "what").split()
+    assert loops(texts, 5) == [] and loops(texts, 2) == [range(1, 6)]
+
+
 def test_scripts_without_spaces_loop_by_character():
-    assert loops(pieces("はははははは")) == [range(1, 6)] and pieces("a は1 b") == ["a", "は", "1", "b"]
+    assert loops(pieces("はははははは"), 4) == [range(1, 6)] and pieces("a は1 b") == ["a", "は", "1", "b"]
 
 
 # -- the engine's own arithmetic ---------------------------------------------------------------------------------------

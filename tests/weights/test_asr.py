@@ -93,6 +93,15 @@ def test_a_told_language_is_believed(multilingual, jfk):
     assert (plain(transcript), transcript.language, transcript.language_probability) == (JFK, "en", 0.0)
 
 
+def test_a_told_language_that_is_not_spoken_is_used_and_told_apart(multilingual, english, jfk, media):
+    german = decode_audio(str(media / "multilingual.mp3"))[47 * RECOGNITION_RATE : 55 * RECOGNITION_RATE]
+    wrong, right = multilingual.recognize([Clip(german, language="en"), Clip(jfk, language="en")])
+    assert (wrong.language, wrong.sounds_like, right.sounds_like) == ("en", "de", "en")
+    assert wrong.likeness > 0.8 and right.likeness > 0.8
+    assert [one.sounds_like for one in multilingual.recognize([Clip(german)])] == [""]
+    assert [one.sounds_like for one in english.recognize([Clip(jfk, language="en")])] == [""]
+
+
 def test_clips_of_several_languages_share_a_batch_and_keep_theirs(multilingual, jfk, media):
     sound = decode_audio(str(media / "multilingual.mp3"))
     german = sound[47 * RECOGNITION_RATE : 55 * RECOGNITION_RATE]

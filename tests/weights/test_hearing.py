@@ -107,6 +107,18 @@ async def test_a_recording_that_changes_its_language_is_heard_in_both(multilingu
     assert multilingual.report.insights()[0].title == "Several languages are spoken"
 
 
+async def test_a_few_sentences_in_another_language_are_heard_in_it(multilingual, write, talks, media):
+    """No vote comes across them: they are asked of the longest stretches."""
+    german = decode_audio(str(media / "multilingual.mp3"))[47 * RECOGNITION_RATE : 55 * RECOGNITION_RATE]
+    wav = write(talks, silence(1.5), german, silence(1.5), talks)
+    made = await multilingual.segments(wav)
+    begins = len(talks) / RECOGNITION_RATE + 1.5
+    spoken = {one.id: "de" if begins - 0.5 < one.start < begins + 8 else "en" for one in made}
+    assert {one.id: one.language for one in made} == spoken and set(spoken.values()) == {"en", "de"}
+    assert "software" in " ".join(one.text for one in made if one.language == "de").lower()
+    assert [one.title for one in multilingual.report.insights()] == ["Another language for a while"]
+
+
 TEXTS = {
     "en": "The weather is fine today and we walk down to the river. There are many boats on the water. "
     "We sit in the grass and eat our bread with cheese. In the evening we go home again.",
@@ -134,11 +146,13 @@ async def test_two_languages_glued_together(multilingual, write):
 
 
 async def test_the_language_of_a_file_is_told(multilingual, media):
-    found = await detect_language(media / "jfk.flac", multilingual.hear, None, PipelineSettings())
+    found = await detect_language(media / "jfk.flac", multilingual.detect, multilingual.hear, None, PipelineSettings())
     assert found.language == "en" and found.confidence > 0.8
     assert found.message.startswith("detected en in 1 of 1 stretches of speech: 0:00 en ")
 
 
 async def test_a_file_in_two_languages_gives_no_answer_and_says_why(multilingual, media):
     with pytest.raises(UnsupportedLanguage, match=r"en \d+%.* de \d+%"):
-        await detect_language(media / "multilingual.mp3", multilingual.hear, None, PipelineSettings())
+        await detect_language(
+            media / "multilingual.mp3", multilingual.detect, multilingual.hear, None, PipelineSettings()
+        )

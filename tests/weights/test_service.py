@@ -17,9 +17,10 @@ import pyloudnorm
 import pytest
 from scipy.signal import correlate
 
-from configs.engines import AsrSettings
+from configs.engines import AsrSettings, VadSettings
 from configs.pipeline import PipelineSettings
 from models.asr.faster_whisper import FasterWhisper
+from models.registry import load
 from models.segment import Audio, Clip, Span
 from serve_app.doors.detect import detect_language
 from serve_app.local import in_thread
@@ -226,7 +227,8 @@ def test_the_dub_says_what_the_subtitles_say(narration: Dub) -> None:
 
 async def test_a_multilingual_model_names_the_language(talk: Path) -> None:
     engine = FasterWhisper(AsrSettings(model="base"))
-    found = await detect_language(talk, in_thread(engine.recognize), engine.languages, PipelineSettings())
+    detect, recognize = in_thread(load("vad", "silero", VadSettings()).detect), in_thread(engine.recognize)
+    found = await detect_language(talk, detect, recognize, engine.languages, PipelineSettings())
     assert (found.language, found.confidence > 0.8) == ("en", True)
 
 

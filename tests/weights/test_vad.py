@@ -2,11 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from faster_whisper import decode_audio
 
 from configs.engines import VadSettings
-from models.segment import Clip
+from models.segment import RECOGNITION_RATE, Clip
 from models.vad.silero import SileroVad
 
 
@@ -32,6 +33,16 @@ def test_spans_ascend_inside_the_clip_and_touching_ones_are_one(media):
 @pytest.mark.parametrize("name", ["chaplin.mp4", "big_buck_bunny_0_30.webm"])
 def test_music_and_noise_are_no_speech(vad, media, name):
     assert vad.detect([Clip(decode_audio(str(media / name)))]) == [[]]
+
+
+@pytest.mark.parametrize("name", ["jfk.flac", "multilingual.mp3"])
+def test_quiet_speech_is_speech_and_quiet_noise_is_none(vad, media, name):
+    audio = decode_audio(str(media / name))
+    quiet = (np.round(audio * 0.002 * 32768) / 32768).astype(np.float32)  # as a 16-bit file has it
+    (loud,), (heard,) = vad.detect([Clip(audio)]), vad.detect([Clip(quiet)])
+    assert sum(span.duration for span in heard) > 0.85 * sum(span.duration for span in loud)
+    hiss = 1e-3 * np.random.default_rng(3).standard_normal(30 * RECOGNITION_RATE)
+    assert vad.detect([Clip(hiss.astype(np.float32))]) == [[]]
 
 
 def test_threads_share_it(vad, media):
