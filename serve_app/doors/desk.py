@@ -22,6 +22,7 @@ from serve_app.doors.access import Caller
 from serve_app.doors.detect import Detection, detect_language
 from serve_app.doors.wire import PREVIEW
 from serve_app.hearing import transcripts
+from serve_app.jobs.calls import Calls
 from serve_app.jobs.deliveries import Outbox
 from serve_app.jobs.edits import Editor
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, State, languages
@@ -72,6 +73,7 @@ class Desk:
         self.database = store.database
         self.watch = Watch(store, settings.jobs)
         self.usage = Usage(store.database)
+        self.calls = Calls(store.database, settings.ingress.audio_calls_a_minute)
         self.outbox = Outbox(store.database, settings.webhooks)
         self.editor = Editor(store.database, roots.artifacts, settings.jobs.max_queued)
 

@@ -20,6 +20,7 @@ from models.segment import RECOGNITION_RATE, Audio, Clip, Span, Transcript
 from serve_app.hearing.languages import Vote, clock, counted, vote
 from serve_app.media import ffmpeg
 from serve_app.media.probe import Source, look
+from serve_app.spending import count
 
 LISTEN_S = 10.0
 PLACES = 4
@@ -56,6 +57,7 @@ async def detect_language(
 
 async def ask(source: Source, span: Span, recognize: Callable[[Clip], Awaitable[Transcript]], stall_s: float) -> Vote:
     audio = await listen(source, span.start, stall_s)
+    count(audio_s=len(audio) / RECOGNITION_RATE)
     return vote(span, await recognize(Clip(audio, span.start)) if len(audio) else Transcript((), ""))
 
 
@@ -83,12 +85,12 @@ async def listen(source: Source, start: float, stall_s: float) -> Audio:
 
 def verdict(votes: list[Vote]) -> Detection:
     """The language with the largest share of the votes, weighted by probability; the message names each vote."""
-    language, confidence, count = counted(votes)
-    if not count:
+    language, confidence, many = counted(votes)
+    if not many:
         raise NoSpeech("no speech was found at the places that were listened to; choose the language by hand")
     heard = [one for one in votes if one.language]
     each = ", ".join(f"{clock(one.span.start)} {one.language} {one.probability:.0%}" for one in heard)
     if confidence < CERTAIN:
         raise UnsupportedLanguage(f"the language could not be told with certainty ({each}); choose it by hand")
     agreed = sum(one.language == language for one in heard)
-    return Detection(language, confidence, f"detected {language} in {agreed} of {count} stretches of speech: {each}")
+    return Detection(language, confidence, f"detected {language} in {agreed} of {many} stretches of speech: {each}")
