@@ -72,6 +72,16 @@ def test_a_minute_holds_so_many_calls_of_each_tenant(store: Store) -> None:
         counting.begin("a", "/v1/audio/transcriptions")
 
 
+def test_calls_of_a_time_that_is_to_come_count_once_it_is_there(store: Store) -> None:
+    """As they lie when the clock was set back."""
+    counting = calls(store, 1)
+    counting.begin("a", "/x")
+    CLOCK[0] -= 3600
+    counting.begin("a", "/x")
+    with pytest.raises(NotAllowed):
+        counting.begin("a", "/x")
+
+
 def test_many_at_once_do_not_pass_together(store: Store) -> None:
     """Of a tenant without a row, which nobody could hold."""
 
