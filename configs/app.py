@@ -71,7 +71,7 @@ class CleanupSettings(Settings):
         None,
         ge=DAY_S,
         description="log lines, attempts and told webhooks of a job after it has ended; when none of its files is left,"
-        " the job itself with its line of usage; calls of the /v1/audio routes after they were made",
+        " the job itself with its line of usage; calls that were answered at once, after they were made",
     )
     grace_s: float = Field(
         DAY_S, gt=0, description="what belongs to no job, or was left behind half done, once nothing in it changes"
@@ -102,7 +102,9 @@ class IngressSettings(Settings):
         " each address without a key; null: any number",
     )
     audio_calls_a_minute: int | None = Field(
-        None, ge=1, description="calls of the /v1/audio routes that each tenant may make; null: any number"
+        None,
+        ge=1,
+        description="calls of the /v1/audio routes and of DetectLanguage that each tenant may make; null: any number",
     )
     audio_at_once: int = Field(8, ge=1, description="recordings that are listened to at the same time; others wait")
 

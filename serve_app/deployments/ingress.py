@@ -29,6 +29,7 @@ from models.registry import load
 from serve_app.deployments.batch import calling
 from serve_app.doors import wire
 from serve_app.doors.access import Access, Caller
+from serve_app.doors.calls import Call
 from serve_app.doors.desk import Desk
 from serve_app.doors.http import build_api, control_of
 from serve_app.doors.speech import Announcer
@@ -108,7 +109,9 @@ class Ingress:
                 self._desk.pace.check(caller)
                 asked = replace(wire.request(request), priority=priority(grpc_context))
                 job = await self._desk.take(caller, asked)
+            metadata = dict(grpc_context.invocation_metadata())
             async for job, lines in self._desk.follow(caller, job.id):  # noqa: B020
+                await self._access.confirm(metadata)
                 yield wire.progress(job, lines)
             if job.state is State.FAILED:
                 raise wire.failure(job)
@@ -155,15 +158,22 @@ class Ingress:
     async def DetectLanguage(  # noqa: N802
         self, request: pb.LanguageDetectionRequest, grpc_context: RayServegRPCContext
     ) -> pb.LanguageDetectionResult:
-        """A failure is an answer here, with `success` false: the API shows it. Who may not ask gets an error."""
+        """A failure is an answer here, with `success` false: the API shows its message.
+
+        Who may not ask gets an error, and so does who has used up a limit.
+        """
 
         async def answer() -> pb.LanguageDetectionResult:
             caller = await self._caller(grpc_context)
             self._desk.pace.check(caller)
             try:
-                found = await self._desk.detect(caller, request.file_path)
+                async with await Call.begin(self._desk.calls, caller, "DetectLanguage"):
+                    found = await self._desk.detect(caller, request.file_path)
             except Exception as error:
-                return pb.LanguageDetectionResult(success=False, message=wire.fault(error).message)
+                problem = wire.fault(error)
+                if problem.retry_after:
+                    raise
+                return pb.LanguageDetectionResult(success=False, message=problem.message)
             return pb.LanguageDetectionResult(
                 detected_language=found.language, confidence=found.confidence, success=True, message=found.message
             )

@@ -5,13 +5,15 @@ anonymous tenant where the settings allow it; a wrong key is refused even there,
 than they think. OpenAI's clients insist on sending some key: an empty one, or the word `none`, counts as no key.
 
 A key that was found is believed for some seconds without asking the database again: so a revoked one works for that
-long, in the process that has just seen it.
+long, in the process that has just seen it. Streams ask again as they go on.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -37,6 +39,8 @@ UPLOAD = ("POST", "/v1/jobs")
 FORM_BYTES = 256 * 1024
 """What a form may hold besides its file."""
 
+logger = logging.getLogger(__name__)
+
 Refuse = Callable[[Request, Exception], Awaitable[Response]]
 
 
@@ -48,6 +52,8 @@ class Caller:
     address: str = ""
 
 
+Confirm = Callable[[], Awaitable[None]]
+"""Raises NotAllowed when the key with which a call began has been revoked."""
 Admit = Callable[[Caller, int], Awaitable[None]]
 """Says whether a job with so many bytes would be taken."""
 
@@ -77,6 +83,18 @@ class Access:
             raise NotAllowed("this service wants a key: send it as `authorization: Bearer …`", "unauthenticated")
         return await self._owner(key)
 
+    async def confirm(self, metadata: Mapping[str, str]) -> None:
+        """Raises NotAllowed when whoever began a stream could not begin it any more.
+
+        While nobody can be asked, as when the database is away, it goes on.
+        """
+        try:
+            await self.caller(metadata)
+        except NotAllowed:
+            raise
+        except Exception:
+            logger.warning("a key could not be looked up again; its streams go on", exc_info=True)
+
     async def _owner(self, key: str) -> Caller:
         name, now = digest(key), self._clock()
         caller, until = self._believed.get(name, (None, 0.0))
@@ -105,7 +123,8 @@ class Guard:
         if scope["type"] == "http" and not is_open(scope["path"]):
             try:
                 headers = Headers(scope=scope)
-                caller = await self._access.caller(carried(headers, scope["method"]))
+                metadata = carried(headers, scope["method"])
+                caller = await self._access.caller(metadata)
                 caller = replace(caller, address=(scope.get("client") or ("",))[0])
                 if (scope["method"], scope["path"]) == UPLOAD:
                     length = headers.get("content-length", "")
@@ -114,7 +133,8 @@ class Guard:
                 answer = await self._refuse(Request(scope), error)
                 await answer(scope, receive, send)
                 return
-            scope.setdefault("state", {})["caller"] = caller
+            confirm = partial(self._access.confirm, metadata)
+            scope.setdefault("state", {}).update(caller=caller, confirm=confirm)
         await self._app(scope, receive, send)
 
 

@@ -23,6 +23,7 @@ from serve_app.doors.detect import Detection, detect_language
 from serve_app.doors.pace import Pace
 from serve_app.doors.wire import PREVIEW
 from serve_app.hearing import transcripts
+from serve_app.jobs.calls import Calls
 from serve_app.jobs.deliveries import Outbox
 from serve_app.jobs.edits import Editor
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Request, State, languages
@@ -81,6 +82,7 @@ class Desk:
         self.watch = Watch(store, settings.jobs)
         self.usage = Usage(store.database)
         self.scrape = Scrape(store.database, settings.jobs, roots.work)
+        self.calls = Calls(store.database, settings.ingress.audio_calls_a_minute)
         self.outbox = Outbox(store.database, settings.webhooks)
         self.editor = Editor(store.database, roots.artifacts, settings.jobs.max_queued)
 

@@ -22,6 +22,7 @@ from serve_app.hearing.languages import Hear, Vote, clock, counted, vote
 from serve_app.hearing.speech import Detect
 from serve_app.media import ffmpeg
 from serve_app.media.probe import Source, look
+from serve_app.spending import count
 
 LISTEN_S = 10.0
 PLACES = 4
@@ -74,6 +75,7 @@ async def detect_language(
 
 async def ask(place: Span, clip: Clip, detect: Detect, recognize: Hear) -> Vote:
     """What the speech in the clip says; nothing where there is none."""
+    count(audio_s=clip.duration)
     speech = await detect(clip)
     if not speech:
         return Vote(place, "", 0.0)
@@ -115,12 +117,12 @@ def verdict(votes: list[Vote], certain: float) -> Detection:
 
     Raises UnsupportedLanguage where that share is below `certain`, NoSpeech where nobody votes.
     """
-    language, confidence, count = counted(votes)
-    if not count:
+    language, confidence, many = counted(votes)
+    if not many:
         raise NoSpeech("no speech was found at the places that were listened to; choose the language by hand")
     heard = [one for one in votes if one.language]
     each = ", ".join(f"{clock(one.span.start)} {one.language} {one.probability:.0%}" for one in heard)
     if confidence < certain:
         raise UnsupportedLanguage(f"the language could not be told with certainty ({each}); choose it by hand")
     agreed = sum(one.language == language for one in heard)
-    return Detection(language, confidence, f"detected {language} in {agreed} of {count} stretches of speech: {each}")
+    return Detection(language, confidence, f"detected {language} in {agreed} of {many} stretches of speech: {each}")

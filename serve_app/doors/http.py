@@ -24,9 +24,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.app import AppSettings
 from configs.pipeline import Subtitles
-from models.errors import DubError, InvalidJob
+from models.errors import DubError, InvalidJob, NotAllowed
 from serve_app.doors import openai, segments, session, speech, usage, wire
-from serve_app.doors.access import FORM_BYTES, Access, Caller, Guard, Who
+from serve_app.doors.access import FORM_BYTES, Access, Caller, Confirm, Guard, Who
 from serve_app.doors.calls import Counted
 from serve_app.doors.console import add_console
 from serve_app.doors.deliveries import add_deliveries
@@ -39,7 +39,6 @@ from serve_app.doors.speech import Announcer
 from serve_app.doors.transcribe import Transcriber
 from serve_app.doors.viewing import add_viewing
 from serve_app.jobs import job as nouns
-from serve_app.jobs.calls import Calls
 from serve_app.jobs.job import Control
 from serve_app.telemetry.calls import Seen
 
@@ -71,7 +70,7 @@ def build_api(
     api.add_exception_handler(HTTPException, on_refusal)
     api.add_exception_handler(RequestValidationError, on_unfit)
     api.add_middleware(BodyLimit, desk=desk, transcriber=transcriber)
-    api.add_middleware(Counted, calls=Calls(desk.database, settings.ingress.audio_calls_a_minute), refuse=on_error)
+    api.add_middleware(Counted, calls=desk.calls, refuse=on_error)
     api.add_middleware(Guard, access=access, admit=desk.admit, refuse=on_error)
     api.add_middleware(Seen)  # the last one stands outermost
     add_deliveries(api, desk)
@@ -227,9 +226,10 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
         return wire.job_json(await desk.job(caller, job_id), await desk.logs(caller, job_id))
 
     @api.get("/v1/jobs/{job_id}/events", summary="The same, live, as server-sent events until the job has ended")
-    async def events(caller: Who, job_id: str) -> StreamingResponse:
+    async def events(request: Request, caller: Who, job_id: str) -> StreamingResponse:
         await desk.job(caller, job_id)
-        return StreamingResponse(stream(desk, caller, job_id), media_type="text/event-stream")
+        confirm: Confirm = request.state.confirm
+        return StreamingResponse(stream(desk, caller, job_id, confirm), media_type="text/event-stream")
 
     @api.get("/v1/jobs/{job_id}/log", summary="All that happened to a job, a line of JSON an event")
     async def log(caller: Who, job_id: str) -> StreamingResponse:
@@ -323,6 +323,11 @@ def control_of(action: str) -> Control:
     return controls[action]
 
 
-async def stream(desk: Desk, caller: Caller, job_id: str) -> AsyncIterator[str]:
+async def stream(desk: Desk, caller: Caller, job_id: str, confirm: Confirm) -> AsyncIterator[str]:
+    """Ends early when the key of its caller is revoked meanwhile."""
     async for job, lines in desk.follow(caller, job_id):
+        try:
+            await confirm()
+        except NotAllowed:
+            return
         yield f"event: progress\ndata: {json.dumps(wire.job_json(job, lines), ensure_ascii=False)}\n\n"

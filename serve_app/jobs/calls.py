@@ -3,7 +3,8 @@
 A call is written down before anything of it is done, so that many at once do not pass together what one of them would
 have used up, and its cost when it has ended, however it did; one whose process was killed costs nothing but its place
 in the minute. Sound counts on the day's minutes as films do, and so does speech, by its characters. How long a
-recording is shows only when it has been decoded: the limit is passed by what is under way at that moment.
+recording is shows only when it has been decoded: the limit is passed by what is under way at that moment, and so it is
+asked without holding up anybody.
 """
 
 import time
@@ -13,8 +14,9 @@ from dataclasses import asdict
 from sqlalchemy import Connection, insert, select, update
 
 from serve_app.jobs.database import Database
-from serve_app.jobs.quotas import day, exhausted, held
+from serve_app.jobs.quotas import day, exhausted
 from serve_app.jobs.tables import calls
+from serve_app.jobs.tenants import Tenant, find
 from serve_app.spending import Spending
 
 MINUTE_S = 60.0
@@ -31,11 +33,12 @@ class Calls:
     def begin(self, tenant: str, route: str) -> int:
         """The number of the call. Raises NotAllowed (resource_exhausted) beyond a limit."""
         now = self._clock()
+        with self._database.read() as connection:
+            day(connection, find(connection, tenant) or Tenant(tenant), now)
         with self._database.write() as connection:
-            limits = held(connection, tenant)
             if self._a_minute is not None:
+                self._database.one_by_one(connection, f"calls of {tenant}")
                 _pace(connection, tenant, self._a_minute, now)
-            day(connection, limits, now)
             made = connection.execute(insert(calls).values(tenant=tenant, route=route, at=now))
             assert made.inserted_primary_key is not None
             return int(made.inserted_primary_key[0])
@@ -47,7 +50,8 @@ class Calls:
 
 def _pace(connection: Connection, tenant: str, a_minute: int, now: float) -> None:
     """Raises NotAllowed when so many calls were begun within a minute, until the oldest of them is a minute old."""
-    latest = select(calls.c.at).where(calls.c.tenant == tenant, calls.c.at > now - MINUTE_S)
+    # none of those to come, which are there when the clock was set back
+    latest = select(calls.c.at).where(calls.c.tenant == tenant, calls.c.at > now - MINUTE_S, calls.c.at <= now)
     begun = connection.execute(latest.order_by(calls.c.at.desc()).limit(a_minute)).scalars().all()
     if len(begun) >= a_minute:
         wait = max(1.0, begun[-1] + MINUTE_S - now)

@@ -26,6 +26,9 @@ from serve_app.jobs.tables import attempts, job_from, jobs, tenants
 OLDEST = ""
 """In place of a candidate's id: whichever job of its tenant comes first and is not locked."""
 
+FAR_S = 900.0
+"""Longer than any pause after a fault."""
+
 TURN = (jobs.c.turn, jobs.c.created_at, jobs.c.id)
 """The order among the waiting jobs of one tenant."""
 
@@ -52,8 +55,21 @@ RULES = select(tenants.c.name, tenants.c.weight, tenants.c.running)
 HELD = select(tenants.c.running).where(tenants.c.name == TENANT).with_for_update(skip_locked=True)
 RUNNING_OF = select(func.count()).where(_under_way, jobs.c.tenant == TENANT)
 
+_held = jobs.c.state.in_((State.RUNNING, State.WAITING)), jobs.c.lease_until > bindparam("far")
+_TOO_FAR = select(jobs.c.id).where(*_held).with_for_update(skip_locked=True)
+SHORTEN = update(jobs).where(jobs.c.id.in_(_TOO_FAR)).values(lease_until=bindparam("until"))
+
 LEASE = update(jobs).where(jobs.c.id == JOB)
 BEGIN = insert(attempts)
+
+
+def shorten(connection: Connection, settings: JobSettings, now: float) -> None:
+    """Cuts leases and pauses that end later than any: the clock was set back, and nobody waits until it is there again.
+
+    Whoever is at work renews its lease within a second; that of the dead runs out as any other.
+    """
+    far = now + max(FAR_S, 2 * settings.lease_s)
+    connection.execute(SHORTEN, {"far": far, "until": now + settings.lease_s})
 
 
 def settle(connection: Connection, settings: JobSettings, now: float) -> None:

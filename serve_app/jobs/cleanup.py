@@ -147,8 +147,9 @@ class Cleanup:
     def _rows(self, removed: Counter[str]) -> None:
         """After the files: which of them are left decides whether a job is forgotten."""
         if self._settings.rows_s is not None:
-            recount(self._store.database, self._roots.artifacts)
-            removed += forget(self._store.database, self._clock() - self._settings.rows_s)
+            before = self._clock() - self._settings.rows_s
+            recount(self._store.database, self._roots.artifacts, before)
+            removed += forget(self._store.database, before)
 
     def _artifacts(self, removed: Counter[str]) -> None:
         root, settings = self._roots.artifacts, self._settings

@@ -66,12 +66,15 @@ class Database:
             return
         copy = Path(f"{path}.before-{migrations.head()}")
         draft = copy.with_name(f"{copy.name}.part")
+        draft.unlink(missing_ok=True)  # of a process that was killed over it
         try:
             with closing(sqlite3.connect(path)) as store, closing(sqlite3.connect(draft)) as kept:
                 store.backup(kept)
         except sqlite3.OperationalError as error:
             draft.unlink(missing_ok=True)
-            raise OutOfSpace(FULL) from error
+            if "is full" in str(error):
+                raise OutOfSpace(FULL) from error
+            raise
         draft.replace(copy)
         logger.warning("the job store is brought up to date; as it was before, it lies in %s", copy)
 
@@ -99,6 +102,11 @@ class Database:
             if self.is_postgresql:
                 connection.execute(text("LOCK TABLE jobs IN SHARE MODE"))
             yield
+
+    def one_by_one(self, connection: Connection, name: str) -> None:
+        """Until the transaction ends, nobody else gets past here with the same `name`; on SQLite writers take turns."""
+        if self.is_postgresql:
+            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:

@@ -11,11 +11,12 @@ has four jobs waiting for each place that is left gets no more, so that one tena
 How many run at a time is no matter of accepting: the claim sees to it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, Subquery, func, select, update
 
 from models.errors import NotAllowed
 from serve_app.jobs.database import Database
@@ -95,26 +96,26 @@ def _stored(connection: Connection, tenant: str) -> int:
 
 def _until_fresh(connection: Connection, tenant: str, limit_s: float, now: float) -> float:
     """Seconds until a tenant has used less than `limit_s` seconds of video within a day; 0 if that is so now."""
-    rows = sorted(_used(connection, tenant, now - DAY_S))
-    used = sum(seconds for _, seconds in rows)
+    films, sound = _used(tenant, now - DAY_S)
+    used = sum(connection.execute(select(func.sum(one.c.seconds))).scalar_one() or 0.0 for one in (films, sound))
     if used < limit_s:
         return 0.0
-    for at, seconds in rows:
+    for at, seconds in sorted(
+        (*connection.execute(select(films)).tuples(), *connection.execute(select(sound)).tuples())
+    ):
         used -= seconds
         if used < limit_s:
-            return max(1.0, at + DAY_S - now)
+            return max(1.0, float(at) + DAY_S - now)
     return DAY_S  # of nothing, there is never some left
 
 
-def _used(connection: Connection, tenant: str, since: float) -> Iterator[tuple[float, float]]:
-    """When how many seconds were begun, of films and of recordings; a text counts as the speech that it becomes."""
-    films = select(jobs.c.admitted_at, jobs.c.video_s).where(jobs.c.tenant == tenant, jobs.c.admitted_at > since)
-    for at, seconds in connection.execute(films).tuples():
-        yield at, seconds
-    sound = select(calls.c.at, calls.c.audio_s, calls.c.characters_spoken)
-    sound = sound.where(calls.c.tenant == tenant, calls.c.at > since)
-    for at, seconds, characters in connection.execute(sound).tuples():
-        yield at, seconds + characters / SPOKEN_A_SECOND
+def _used(tenant: str, since: float) -> tuple[Subquery, Subquery]:
+    """When (`at`) how many `seconds` were begun: films, and recordings with texts, which count as they are spoken."""
+    films = select(jobs.c.admitted_at.label("at"), jobs.c.video_s.label("seconds"))
+    films = films.where(jobs.c.tenant == tenant, jobs.c.admitted_at > since)
+    seconds = calls.c.audio_s + calls.c.characters_spoken / SPOKEN_A_SECOND
+    sound = select(calls.c.at, seconds.label("seconds")).where(calls.c.tenant == tenant, calls.c.at > since)
+    return films.subquery(), sound.subquery()
 
 
 def film_of(path: str) -> str:
@@ -135,9 +136,9 @@ def weigh(request: Request, folder: Path) -> int:
     return sum(sizes({*given, *made}))
 
 
-def recount(database: Database, folder: Path) -> None:
-    """Weighs the files of all jobs that have ended, as far as they had any; `folder` is that of the artifacts."""
-    kept = select(jobs).where(jobs.c.stored_bytes > 0, jobs.c.finished_at.is_not(None))
+def recount(database: Database, folder: Path, before: float = inf) -> None:
+    """Weighs the files of jobs that ended `before`, as far as they had any; `folder` is that of the artifacts."""
+    kept = select(jobs).where(jobs.c.stored_bytes > 0, jobs.c.finished_at < before)
     with database.read() as connection:
         rows = connection.execute(kept).mappings().all()
     now = {row["id"]: weigh(job_from(row).request, folder) for row in rows}

@@ -56,6 +56,10 @@ class Prose(Name):
     cache_ok = True
 
 
+Number = BigInteger().with_variant(Integer, "sqlite")
+"""Of rows that are counted up for ever; SQLite counts by itself only what is called an integer, which it never ends."""
+
+
 def _words(kind: type[StrEnum]) -> Enum:
     return Enum(kind, native_enum=False, length=16, values_callable=lambda members: [str(member) for member in members])
 
@@ -109,7 +113,7 @@ logs = Table(
 insights = Table(
     "insights",
     metadata,
-    Column("number", Integer, primary_key=True),
+    Column("number", Number, primary_key=True),
     Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
     Column("id", Name(255), nullable=False),
     Column("kind", Name(32), nullable=False),
@@ -176,7 +180,7 @@ usage = Table(
 calls = Table(
     "calls",
     metadata,
-    Column("number", Integer, primary_key=True),
+    Column("number", Number, primary_key=True),
     Column("tenant", Name(255), nullable=False),
     Column("at", Double, nullable=False),
     Column("route", Name(64), nullable=False),
@@ -186,6 +190,7 @@ calls = Table(
     Column("cpu_s", Double, nullable=False, default=0.0),
     Column("gpu_s", Double, nullable=False, default=0.0),
     Index("calls_by_tenant", "tenant", "at"),
+    Index("calls_by_date", "at"),
 )
 """Of the routes that answer within the call; a job is none."""
 

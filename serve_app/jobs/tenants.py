@@ -9,6 +9,7 @@ to something.
 """
 
 import hmac
+import logging
 import math
 import re
 import secrets
@@ -19,11 +20,14 @@ from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
-from models.errors import InvalidJob, NotAllowed
+from models.errors import InvalidJob, NotAllowed, OutOfSpace
 from serve_app.jobs.database import Database
 from serve_app.jobs.job import State
 from serve_app.jobs.tables import jobs, keys, tenants
+
+logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 LIMITS = ("running", "queued", "stored_bytes", "video_minutes_a_day")
@@ -138,9 +142,16 @@ class Tenants:
         if not hmac.compare_digest(kept, digest(key)) or row is None or row["revoked_at"] is not None:
             raise NotAllowed("this key is not known, or was revoked; ask the operator for another", "unauthenticated")
         if now - (row["used_at"] or 0.0) > USED_S:
+            self._note(key_id, now)
+        return str(row["tenant"])
+
+    def _note(self, key_id: str, now: float) -> None:
+        """Nobody is turned away because that cannot be written: least of all who comes to make room on a full disk."""
+        try:
             with self._database.write() as connection:
                 connection.execute(update(keys).where(keys.c.id == key_id).values(used_at=now))
-        return str(row["tenant"])
+        except (OutOfSpace, SQLAlchemyError):
+            logger.warning("that a key was used could not be written down", exc_info=True)
 
 
 def digest(key: str) -> str:

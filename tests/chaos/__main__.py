@@ -19,6 +19,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -317,6 +318,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
 def main() -> int:
     if "CHAOS_ALONE" not in os.environ:
         alone(sys.argv[1:])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # as Ctrl-C does: the service goes as well
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
         outcome = chaos(options(sys.argv[1:]), Path(folder))
     table(outcome)

@@ -138,6 +138,49 @@ def test_a_revoked_key_ends_within_seconds(served: Service, tenants: Tenants) ->
             time.sleep(0.3)
 
 
+def test_a_stream_ends_with_its_key(
+    served: Service, stub: TranslationServiceStub, tenants: Tenants, keys: dict[str, str], short_talk: Path
+) -> None:
+    key = tenants.issue("ben")
+    folder = served.uploads / "tenants" / "ben"
+    folder.mkdir(parents=True, exist_ok=True)
+    video = shutil.copy(short_talk, folder)
+    metadata = [("authorization", f"Bearer {key}")]
+    asked = pb.TranslationRequest(session_id="of-ben", file_path=str(video), target_lang="es", source_lang="en")
+    stream = stub.TranslateVideo(asked, metadata=metadata, timeout=60)
+    next(stream)
+    pause = pb.ControlTranslationRequest(session_id="of-ben", action="pause")
+    assert stub.ControlTranslation(pause, metadata=metadata, timeout=60).is_paused
+    tenants.revoke(key.split("_")[1])
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stream)
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    with served.http() as http:
+        headers = {"authorization": f"Bearer {keys['ben']}"}
+        assert http.get("/v1/jobs/of-ben", headers=headers).json()["status"] == "paused"  # the job is its tenant's
+        http.post("/v1/jobs/of-ben/cancel", headers=headers)
+
+
+def test_to_be_told_a_language_counts_and_has_the_limits_of_the_day(
+    served: Service, stub: TranslationServiceStub, tenants: Tenants, keys: dict[str, str], done: str
+) -> None:
+    video = served.uploads / "tenants" / "ann" / "talk.mp4"
+    asked = pb.LanguageDetectionRequest(file_path=str(video))
+    metadata = [("authorization", f"Bearer {keys['ann']}")]
+    assert stub.DetectLanguage(asked, metadata=metadata, timeout=60).detected_language == "en"
+    with served.http() as http:
+        told = http.get("/v1/usage", headers=dict(metadata)).json()
+    [line] = told["calls"]
+    assert line["route"] == "DetectLanguage" and line["audio_s"] > 3 and line["cpu_s"] > 0
+    assert told["total"]["calls"] == told["total"]["jobs"] == 1
+    tenants.change("ann", video_minutes_a_day=0)
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.DetectLanguage(asked, metadata=metadata, timeout=60)
+    tenants.change("ann", video_minutes_a_day=None)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert int(dict(caught.value.trailing_metadata())["retry-after"]) > 0
+
+
 class Context:
     """What a method of the gRPC door sees of a call that brings `metadata`."""
 

@@ -1,5 +1,6 @@
 """No call without its caller, and nobody meets another tenant's jobs, files or ids: over every route that there is."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
@@ -14,12 +15,13 @@ from pydantic import SecretStr
 
 from configs.app import AppSettings, JobSettings, Roots
 from models.errors import NotAllowed
+from serve_app.doors import access
 from serve_app.doors.access import BELIEVED_S, Access, Caller, is_open
 from serve_app.doors.desk import Desk
 from serve_app.doors.http import build_api
 from serve_app.doors.speech import Announcer
 from serve_app.doors.transcribe import Transcriber
-from serve_app.jobs.job import Insight, LogLine, Progress, Quality, Request, Result
+from serve_app.jobs.job import Insight, LogLine, Progress, Quality, Request, Result, State
 from serve_app.jobs.store import Store
 from serve_app.jobs.tenants import Tenant, Tenants
 from serve_app.jobs.workspace import artifacts
@@ -175,6 +177,38 @@ async def test_usage_of_a_time(house: House, http: httpx.AsyncClient) -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_job"), wrong
     table = (await http.get("/v1/usage?format=csv", headers=house.key("a"))).text.split("\r\n")
     assert table[0].startswith("job_id,tenant,at") and table[1].startswith("secret,a,2")
+
+
+async def test_a_stream_ends_when_its_key_is_revoked(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "BELIEVED_S", 0.0)
+    house.store.submit(Request("waits", "/in.mp4", "en", "es", tenant="a"))
+    async with house.http() as http, asyncio.timeout(60):
+        stream = asyncio.create_task(http.get("/v1/jobs/waits/events", headers=house.key("a")))
+        await asyncio.wait({stream}, timeout=2 * JobSettings().heartbeat_s)
+        assert not stream.done()
+        house.tenants.revoke(house.keys["a"].split("_")[1])
+        told = await stream
+    assert told.text.count("event: progress") >= 1 and '"waiting"' in told.text
+    assert house.store.job("waits").state is State.WAITING
+
+
+async def test_a_stream_goes_on_while_nobody_can_say_whose_key_it_was(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "BELIEVED_S", 0.0)
+    known = Access(house.tenants, anonymous=False)
+    await known.confirm(house.key("a"))
+    with house.store.database.migrating() as connection:
+        connection.exec_driver_sql("ALTER TABLE keys RENAME TO away")
+    await known.confirm(house.key("a"))
+    with pytest.raises(Exception, match="keys"):
+        await known.caller(house.key("a"))
+    with house.store.database.migrating() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO keys")
+    house.tenants.revoke(house.keys["a"].split("_")[1])
+    with pytest.raises(NotAllowed):
+        await known.confirm(house.key("a"))
+    await Access(house.tenants, anonymous=True).confirm({})
 
 
 # -- files -------------------------------------------------------------------------------------------------------------

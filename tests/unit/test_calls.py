@@ -1,13 +1,16 @@
 """The audio routes are counted, for what they cost and for what a tenant may ask of them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from sqlalchemy import event, insert, text, update
 
 from configs.app import AppSettings, JobSettings, Roots
 from models.errors import NotAllowed
@@ -21,6 +24,8 @@ from serve_app.jobs.calls import Calls
 from serve_app.jobs.job import Progress, Quality, Request, Result
 from serve_app.jobs.quotas import DAY_S
 from serve_app.jobs.store import Store
+from serve_app.jobs.tables import calls as rows
+from serve_app.jobs.tables import tenants
 from serve_app.jobs.tenants import Tenant, Tenants
 from serve_app.jobs.usage import Line, Total, Usage
 from serve_app.spending import Spending
@@ -67,6 +72,48 @@ def test_a_minute_holds_so_many_calls_of_each_tenant(store: Store) -> None:
         counting.begin("a", "/v1/audio/transcriptions")
 
 
+def test_calls_of_a_time_that_is_to_come_count_once_it_is_there(store: Store) -> None:
+    """As they lie when the clock was set back."""
+    counting = calls(store, 1)
+    counting.begin("a", "/x")
+    CLOCK[0] -= 3600
+    counting.begin("a", "/x")
+    with pytest.raises(NotAllowed):
+        counting.begin("a", "/x")
+
+
+def test_many_at_once_do_not_pass_together(store: Store) -> None:
+    """Of a tenant without a row, which nobody could hold."""
+
+    def begin(_: int) -> bool:
+        try:
+            return calls(store, 5).begin("anonymous", "/v1/audio/speech") > 0
+        except NotAllowed:
+            return False
+
+    with ThreadPoolExecutor(12) as threads:
+        assert sum(threads.map(begin, range(48))) == 5
+
+
+def test_a_day_that_is_used_up_is_told_while_somebody_writes(store: Store) -> None:
+    Tenants(store.database).add(replace(Tenant("a"), video_minutes_a_day=0))
+    with store.database.write() as connection:
+        connection.execute(update(tenants).values(weight=2.0))  # held until the end, and on SQLite with everything else
+        with pytest.raises(NotAllowed, match="0 minutes of video a day"):
+            calls(store, 5).begin("a", "/v1/audio/speech")
+
+
+def test_calls_go_on_beyond_two_thousand_million(store: Store) -> None:
+    counting, many = calls(store), 2**31
+    with store.database.write() as connection:
+        connection.execute(insert(rows).values(number=many, tenant="a", route="/x", at=CLOCK[0]))
+        if store.database.is_postgresql:
+            connection.execute(text(f"SELECT setval('calls_number_seq', {many})"))
+    counting.end(counting.begin("a", "/x"), Spending(audio_s=1.0))
+    assert counting.begin("a", "/x") == many + 2
+    assert [line.audio_s for line in Usage(store.database, lambda: CLOCK[0]).calls(0)] == [1.0]
+
+
 def test_recordings_and_texts_count_on_the_day_beside_films(store: Store) -> None:
     Tenants(store.database).add(replace(Tenant("a"), video_minutes_a_day=10))
     complete(store, "film", 300.0)
@@ -103,6 +150,9 @@ def test_usage_has_a_line_for_each_route_and_their_sums(store: Store) -> None:
 
 
 async def say(utterance: Utterance) -> Speech:
+    began = time.process_time()
+    while time.process_time() - began < 0.2:  # in this process, as engines that speak do
+        await asyncio.sleep(0)
     return Speech(np.full(2400, 0.1, np.float32), 24_000, "echo")
 
 
@@ -143,6 +193,7 @@ async def test_what_a_call_used_stands_in_the_usage_of_its_tenant(door: httpx.As
         "/v1/audio/transcriptions": (pytest.approx(3.0, abs=0.01), 0),
     }
     assert (told["total"]["calls"], told["total"]["jobs"]) == (2, 0)
+    assert {row["route"]: row["cpu_s"] for row in told["calls"]}["/v1/audio/speech"] >= 0.2
     table = (await door.get("/v1/usage?format=csv")).text.splitlines()
     assert [line.split(",")[0] for line in table] == ["job_id", "/v1/audio/speech", "/v1/audio/transcriptions"]
 
@@ -181,3 +232,16 @@ async def test_a_caller_who_goes_away_is_charged_with_what_was_heard(
         await call
     [line] = Usage(store.database).calls(0)
     assert line.audio_s == pytest.approx(3.0, abs=0.01)
+
+
+async def test_an_answer_is_given_also_when_its_cost_cannot_be_written_down(
+    store: Store, door: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*asked: Any) -> None:
+        if asked[2].startswith("UPDATE calls"):
+            raise ConnectionError("the database is away")
+
+    event.listen(store.database.engine, "before_cursor_execute", away)
+    asked = {"model": "x", "input": "Hello there.", "response_format": "wav"}
+    assert (await door.post("/v1/audio/speech", json=asked)).content.startswith(b"RIFF")
+    assert "what a call has used could not be written down" in caplog.text

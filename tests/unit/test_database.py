@@ -29,7 +29,7 @@ from tests.conftest import REPOSITORY, TESTS
 from tests.unit.test_store import RESULT, ask, claimed, engine, line
 
 OLD = TESTS / "data" / "store_before_migrations"
-HEAD = "0004"
+HEAD = "0005"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -120,8 +120,9 @@ def test_a_file_is_copied_before_it_is_changed(old: str, caplog: pytest.LogCaptu
     with closing(Database(old)) as database:
         if database.is_postgresql:
             pytest.skip("a server has backups of its own")
-        database.create()
         path = database.engine.url.database
+        Path(f"{path}.before-{HEAD}.part").write_text("of a process that was killed over its copy")
+        database.create()
         database.create()
     copy = f"{path}.before-{HEAD}"
     assert rows(f"sqlite:///{copy}") == before and revision(f"sqlite:///{copy}") is None

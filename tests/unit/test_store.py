@@ -182,6 +182,22 @@ def test_a_lost_lease_is_claimed_again_and_the_first_owner_is_shut_out(store: St
     assert outcomes(store) == [(1, "driver-1", "lost"), (2, "driver-2", "")]
 
 
+def test_a_clock_that_is_set_back_holds_up_nobody_for_long(store: Store, clock: Clock) -> None:
+    """Of three jobs one has a worker that lives, one has a dead one, and one rests after a fault."""
+    for name in ("alive", "dead", "rests"):
+        store.submit(ask(name))
+    alive, _, rests = (claimed(store) for _ in range(3))
+    store.retry("rests", rests.fence, wait_s=30)
+    clock.now -= 100_000
+    assert store.claim("other") is None
+    clock.now += JobSettings().lease_s - 1
+    store.renew("alive", alive.fence)
+    clock.now += 1
+    assert {claimed(store).id for _ in range(2)} == {"dead", "rests"}
+    assert store.claim("other") is None
+    store.renew("alive", alive.fence)
+
+
 @pytest.mark.parametrize("end", ["complete", "fail", "cancelled", "paused", "release"])
 def test_nobody_writes_to_a_run_that_has_ended(store: Store, end: str) -> None:
     store.submit(ask())

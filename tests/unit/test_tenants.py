@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from typer.testing import CliRunner, Result
 
 from configs.app import JobSettings
 from models.errors import NotAllowed
 from serve_app.__main__ import app
+from serve_app.jobs.database import Database
 from serve_app.jobs.job import Control, Progress, Quality, Request
 from serve_app.jobs.job import Result as Made
 from serve_app.jobs.store import Store
@@ -81,6 +83,18 @@ def test_a_key_is_known_by_its_hash_alone(tenants: Tenants, store: Store) -> Non
     assert len(secret) == 43 and not any(secret in str(value) for value in row.values())
     [shown] = tenants.keys("a")
     assert (shown.label, shown.used_at, shown.revoked_at) == ("laptop", NOW[0], None)
+
+
+def test_a_key_opens_also_where_nothing_can_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As on a full disk: whoever comes to make room must get in."""
+    with closing(Database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")) as database:
+        database.create()
+        tenants = Tenants(database)
+        key = tenants.issue(tenants.add(Tenant("a")).name)
+        database.engine.dispose()
+        event.listen(database.engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only = 1"))
+        assert tenants.owner(key) == "a" and "could not be written down" in caplog.text
+        assert tenants.keys()[0].used_at is None
 
 
 def test_wrong_and_revoked_keys(tenants: Tenants) -> None:
