@@ -7,6 +7,7 @@ error, so that a pipe never swallows them.
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -36,6 +37,7 @@ NEXT = {
     "job_not_found": "`dubserve jobs` lists the jobs there are",
     "unauthenticated": "give the key of a tenant with --key or in DUBSERVE_KEY",
     "artifact_missing": "`dubserve models list` shows which models are here",
+    "unfit_tenant": "`dubserve tenants list` and `dubserve keys list` show which there are",
 }
 """What to do about an error whose own sentence cannot know that it is read on a command line."""
 
@@ -93,6 +95,14 @@ def show(result: dict[str, Any], as_json: bool) -> None:
         console.print(f"{name}: {value}", markup=False, highlight=False, soft_wrap=True)
 
 
+def done(sentence: str, facts: dict[str, Any], as_json: bool) -> None:
+    """What a command has changed: as a sentence, or `facts` as JSON."""
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
 def show_rows(rows: Sequence[dict[str, Any]], as_json: bool, none: str = "there are none yet") -> None:
     """A table with the names of the first row as its head, or a JSON list; `none` is said of an empty one."""
     if as_json:
@@ -101,7 +111,10 @@ def show_rows(rows: Sequence[dict[str, Any]], as_json: bool, none: str = "there 
     if not rows:
         console.print(none, markup=False, highlight=False)
         return
-    drawn = Table(*rows[0])
+    drawn = Table()
+    for name in rows[0]:
+        figures = all(isinstance(row[name], int | float | None) for row in rows)
+        drawn.add_column(name.replace("_", " "), justify="right" if figures else "left")
     for row in rows:
         drawn.add_row(*(Text(cell(value)) for value in row.values()))
     console.print(drawn)
@@ -110,4 +123,11 @@ def show_rows(rows: Sequence[dict[str, Any]], as_json: bool, none: str = "there 
 def cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.3f}".rstrip("0").rstrip(".")
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def date(unix: float | None) -> str:
+    """In UTC, as the doors write it; nothing for what has not happened."""
+    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M}" if unix else ""
