@@ -65,15 +65,14 @@ def tab_to(here: Visit, selector: str, key: str = "Tab") -> None:
 def test_an_upload_by_keyboard(visit: Visitor, house: House, clip: Path) -> None:
     here = visit(house.held("gus"))
     page, keyboard = here.page, here.page.keyboard
+    page.on("filechooser", lambda chooser: chooser.set_files(clip))  # from now on, not from some moment after the key
     here.go()
     expect(page.locator(".new")).to_be_visible()
     tab_to(here, ".skip")
     keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
     tab_to(here, "#files")
-    with page.expect_file_chooser() as chooser:
-        keyboard.press("Enter")
-    chooser.value.set_files(clip)
+    keyboard.press("Enter")
     expect(page.locator("form .strong")).to_be_focused()
     tab_to(here, "input[type=checkbox][value=es]", "Shift+Tab")
     keyboard.press("Space")
