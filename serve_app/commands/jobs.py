@@ -16,7 +16,7 @@ import typer
 from serve_app.answers import KEEP, Change, Job, JobFailed, Keep, Result, Segment
 from serve_app.commands import completing, terminal
 from serve_app.commands.options import AsJson, Key, Target, Url
-from serve_app.commands.terminal import date, quiet, show, show_rows, told
+from serve_app.commands.terminal import age, date, quiet, show, show_rows, told
 
 app = typer.Typer(help="What the service has done and is doing; alone, the list of jobs.")
 LOCAL = "http://localhost:8000"
@@ -93,18 +93,19 @@ def list_jobs(limit: Limit = 20, url: Url = "", key: Key = "", as_json: AsJson =
     if as_json:
         typer.echo(json.dumps([asdict(job) for job in found], ensure_ascii=False))
         return
-    show_rows([row(job) for job in found], False, "no jobs yet; send one with `dubserve submit VIDEO --to es`")
+    show_rows([line(job) for job in found], False, "no jobs yet; send one with `dubserve submit VIDEO --to es`")
 
 
-def row(job: Job) -> dict[str, Any]:
+def line(job: Job) -> dict[str, Any]:
+    """A row of the list; what stands in the way of a dub is said below the name of its video."""
+    said = job.message if job.state in ("running", "failed") else ""
     return {
         "id": job.id,
-        "title": job.title,
         "state": job.state,
+        "%": round(job.progress.percent),
         "to": ",".join(job.target_langs or (job.target_lang,)),
-        "percent": round(job.progress.percent),
-        "sent": date(job.created_at),
-        "message": job.message,
+        "age": age(job.created_at),
+        "video": "\n".join(filter(None, (job.title, said))),
     }
 
 
@@ -117,9 +118,19 @@ def show_job(job_id: Id, url: Url = "", key: Key = "", as_json: AsJson = False) 
         show(asdict(job), True)
         return
     eta = {"left": f"about {job.progress.eta_s:.0f} s"} if job.progress.eta_s and not job.ended else {}
-    more = {"from": job.source_lang or "as heard", "stage": job.progress.stage, **eta}
+    facts = {
+        "id": job.id,
+        "title": job.title,
+        "state": job.state,
+        "percent": round(job.progress.percent),
+        "from": job.source_lang or "as heard",
+        "to": ",".join(job.target_langs or (job.target_lang,)),
+        "sent": date(job.created_at),
+        "stage": job.progress.stage,
+        "message": job.message,
+    }
     following = NEXT_STEP.get(job.state)
-    show({**row(job), **more, **({"next": f"dubserve jobs {following.format(job.id)}"} if following else {})}, False)
+    show({**facts, **eta, **({"next": f"dubserve jobs {following.format(job.id)}"} if following else {})}, False)
 
 
 NEXT_STEP = {

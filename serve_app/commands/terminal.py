@@ -5,12 +5,14 @@ error, so that a pipe never swallows them.
 """
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -111,10 +113,13 @@ def show_rows(rows: Sequence[dict[str, Any]], as_json: bool, none: str = "there 
     if not rows:
         console.print(none, markup=False, highlight=False)
         return
-    drawn = Table()
+    drawn = Table(box=box.SIMPLE_HEAD)
     for name in rows[0]:
-        figures = all(isinstance(row[name], int | float | None) for row in rows)
-        drawn.add_column(name.replace("_", " "), justify="right" if figures else "left")
+        title, cells = name.replace("_", " "), [cell(row[name]) for row in rows]
+        if all(isinstance(row[name], int | float | None) for row in rows):
+            drawn.add_column(title, justify="right", min_width=max(map(len, cells)))
+        else:
+            drawn.add_column(title, no_wrap=not any(" " in one for one in cells))  # an id that is cut off is none
     for row in rows:
         drawn.add_row(*(Text(cell(value)) for value in row.values()))
     console.print(drawn)
@@ -126,6 +131,13 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.3f}".rstrip("0").rstrip(".")
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def age(unix: float) -> str:
+    """How long ago, in the largest unit: 40s, 12m, 3h, 9d."""
+    seconds = max(0.0, time.time() - unix)
+    unit, size = next((one for one in (("d", 86400), ("h", 3600), ("m", 60)) if seconds >= one[1]), ("s", 1))
+    return f"{seconds // size:.0f}{unit}"
 
 
 def date(unix: float | None) -> str:

@@ -61,6 +61,13 @@ def test_all_jobs_and_one_of_them(dubserve: Run, real: Door) -> None:
         assert f"state: {state}" in told and f"next: dubserve jobs {following}" in told
 
 
+def test_an_id_is_shown_whole_in_a_narrow_window(dubserve: Run, real: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = "0123456789abcdef" * 2
+    real.store.submit(Asked(job_id, "/x.mp4", "en", "es", title="A film with a title that has no end " * 3))
+    monkeypatch.setattr(terminal, "console", Console(width=80, force_terminal=False))
+    assert job_id in dubserve("list").stdout
+
+
 def test_the_log_is_shown_as_it_is(dubserve: Run, real: Door) -> None:
     real.complete("done")
     expected = "2026-11-24T01:02:03Z  info    tts                 Using [b] a voice\n"
