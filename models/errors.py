@@ -11,9 +11,9 @@
     ├── JobNotFound           the caller's     NOT_FOUND            404
     ├── WrongState            the caller's     FAILED_PRECONDITION  409
     ├── ArtifactMissing       the operator's   FAILED_PRECONDITION  503   its message holds the command that makes it
-    ├── StoreTooNew           the operator's  FAILED_PRECONDITION  503   the database belongs to a newer release
+    ├── StoreTooNew           the operator's   FAILED_PRECONDITION  503   the database belongs to a newer release
     ├── OutOfSpace            the operator's   RESOURCE_EXHAUSTED   507
-    └── StageFailed           ours             INTERNAL             500   names the room; raise … from
+    └── StageFailed           ours             INTERNAL             500   its message names the room that failed
         └── Stalled               the engine or child process of a room showed no sign of life; transient
 
 A message is one sentence that says what to do. It never holds a stack trace, Python text, or a path that the caller

@@ -96,6 +96,7 @@ def report_json(
     return {
         "version": VERSION,
         "job": request.job_id,
+        "title": request.title,
         "input": {**asdict(source), "path": Path(source.path).name},
         "source_language": language,
         "target_language": request.target_lang,

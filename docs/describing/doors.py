@@ -16,7 +16,8 @@ The routes of port 8000, as `/openapi.json` describes them to machines. A key go
 `authorization: Bearer …`. Every error has one shape, `{"error": {"code", "message"}}`; [errors](errors.md) lists the
 codes. On the routes below `/v1/audio` errors have OpenAI's shape.
 """
-    operations = [(path, verb, one) for path, verbs in schema["paths"].items() for verb, one in verbs.items()]
+    found = [(path, verb, one) for path, verbs in schema["paths"].items() for verb, one in verbs.items()]
+    operations = sorted(found, key=place)
     overview = table(
         ("", "", ""),
         [
@@ -25,6 +26,12 @@ codes. On the routes below `/v1/audio` errors have OpenAI's shape.
         ],
     )
     return page("HTTP", intro, overview, *(operation(schema, *one) for one in operations))
+
+
+def place(operation: tuple[str, str, dict[str, Any]]) -> tuple[bool, str, int]:
+    """Jobs first, since everybody is after them; then by address, and what makes a thing before what shows it."""
+    path, verb, _ = operation
+    return not path.startswith("/v1/jobs"), path, ("post", "get", "patch", "delete").index(verb)
 
 
 def openapi() -> dict[str, Any]:

@@ -18,7 +18,9 @@ from serve_app.answers import Change, Job, Result, Segment
 from serve_app.doors import wire
 from serve_app.doors.desk import offered
 from serve_app.doors.http import control_of
+from serve_app.doors.listing import once_more
 from serve_app.jobs.edits import Editor
+from serve_app.jobs.quotas import film_of, weigh
 from serve_app.jobs.store import Store
 
 TICK_S = 0.5
@@ -55,6 +57,11 @@ class Here:
 
     def control(self, job_id: str, action: str) -> Job:
         self._store.control(job_id, control_of(action))
+        return self.job(job_id)
+
+    def retry(self, job_id: str) -> Job:
+        request = once_more(self._store.job(job_id))
+        self._store.submit(request, weigh(request, self._roots.artifacts), film_of(request.path))
         return self.job(job_id)
 
     def segments(self, job_id: str, target: str = "") -> list[Segment]:

@@ -8,23 +8,24 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import typer
 
 from serve_app.answers import KEEP, Change, Job, JobFailed, Keep, Result, Segment
-from serve_app.commands import terminal
+from serve_app.commands import completing, terminal
 from serve_app.commands.options import AsJson, Key, Target, Url
-from serve_app.commands.terminal import quiet, show, show_rows, told
+from serve_app.commands.terminal import age, date, quiet, show, show_rows, told
 
 app = typer.Typer(help="What the service has done and is doing; alone, the list of jobs.")
 LOCAL = "http://localhost:8000"
 FIRST_S = 2.0
 """For so long a service that has not answered yet is asked again; a person sits there and waits."""
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="of the job, as `jobs list` shows it")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="of the job, as `jobs list` shows it", autocompletion=completing.jobs)
+]
 Limit = Annotated[int, typer.Option(min=1, max=500, help="how many, newest first")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="stay until the job has ended")]
 
@@ -36,6 +37,7 @@ class Door(Protocol):
     def job(self, job_id: str) -> Job: ...
     def progress(self, job_id: str) -> Iterator[Job]: ...
     def control(self, job_id: str, action: str) -> Job: ...
+    def retry(self, job_id: str) -> Job: ...
     def segments(self, job_id: str, target: str = "") -> list[Segment]: ...
     def change(self, job_id: str, changes: Iterable[Change], target: str = "") -> list[Segment]: ...
     def redub(self, job_id: str) -> Job: ...
@@ -91,17 +93,19 @@ def list_jobs(limit: Limit = 20, url: Url = "", key: Key = "", as_json: AsJson =
     if as_json:
         typer.echo(json.dumps([asdict(job) for job in found], ensure_ascii=False))
         return
-    show_rows([row(job) for job in found], False, "no jobs yet; send one with `dubserve submit VIDEO --to es`")
+    show_rows([line(job) for job in found], False, "no jobs yet; send one with `dubserve submit VIDEO --to es`")
 
 
-def row(job: Job) -> dict[str, str]:
+def line(job: Job) -> dict[str, Any]:
+    """A row of the list; what stands in the way of a dub is said below the name of its video."""
+    said = job.message if job.state in ("running", "failed") else ""
     return {
         "id": job.id,
-        "status": job.status,
+        "state": job.state,
+        "%": round(job.progress.percent),
         "to": ",".join(job.target_langs or (job.target_lang,)),
-        "percent": f"{job.progress.percent:.0f}",
-        "begun": f"{datetime.fromtimestamp(job.created_at, UTC):%Y-%m-%d %H:%M}",
-        "message": job.message,
+        "age": age(job.created_at),
+        "video": "\n".join(filter(None, (job.title, said))),
     }
 
 
@@ -114,8 +118,30 @@ def show_job(job_id: Id, url: Url = "", key: Key = "", as_json: AsJson = False) 
         show(asdict(job), True)
         return
     eta = {"left": f"about {job.progress.eta_s:.0f} s"} if job.progress.eta_s and not job.ended else {}
-    more = {"from": job.source_lang or "as heard", "stage": job.progress.stage, **eta}
-    show({"id": job.id, **row(job), **more}, False)
+    facts = {
+        "id": job.id,
+        "title": job.title,
+        "state": job.state,
+        "percent": round(job.progress.percent),
+        "from": job.source_lang or "as heard",
+        "to": ",".join(job.target_langs or (job.target_lang,)),
+        "sent": date(job.created_at),
+        "stage": job.progress.stage,
+        "message": job.message,
+    }
+    following = NEXT_STEP.get(job.state)
+    show({**facts, **eta, **({"next": f"dubserve jobs {following.format(job.id)}"} if following else {})}, False)
+
+
+NEXT_STEP = {
+    "waiting": "follow {}",
+    "running": "follow {}",
+    "paused": "resume {}",
+    "completed": "result {} --out FOLDER",
+    "failed": "retry {}",
+    "cancelled": "retry {}",
+}
+"""State → what people usually want to do then."""
 
 
 @app.command("logs")
@@ -172,6 +198,15 @@ def resume(job_id: Id, url: Url = "", key: Key = "", as_json: AsJson = False) ->
     steered(job_id, "resume", url, key, as_json)
 
 
+@app.command("retry")
+def retry(job_id: Id, wait: Follow = False, url: Url = "", key: Key = "", as_json: AsJson = False) -> None:
+    """Go on with a job that failed or was cancelled: what was finished is kept."""
+    with door(url, key) as asked:
+        job = asked.retry(job_id)
+        job = followed(asked, job_id, as_json) if wait else job
+    show(asdict(job) if as_json else {job.id: job.message}, as_json)
+
+
 def steered(job_id: str, action: str, url: str, key: str, as_json: bool) -> None:
     with door(url, key) as asked:
         job = asked.control(job_id, action)
@@ -185,7 +220,7 @@ def segments(job_id: Id, target: Target = "", url: Url = "", key: Key = "", as_j
         found = [asdict(segment) for segment in asked.segments(job_id, target)]
     names = ("id", "start", "end", "text", "translation", "tempo")
     drawn = [{**{name: one[name] for name in names}, "edit": edited(one["edit"])} for one in found]
-    show_rows(found if as_json else drawn, as_json)
+    show_rows(found if as_json else drawn, as_json, "nothing was said in this video")
 
 
 def edited(edit: dict[str, Any]) -> str:

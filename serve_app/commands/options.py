@@ -9,13 +9,24 @@ from pydantic import ValidationError
 
 from configs.app import AppSettings
 from models.errors import InvalidJob
+from serve_app.commands import completing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 Video = Annotated[Path, typer.Argument(help="the video", exists=True, dir_okay=False, resolve_path=True)]
-To = Annotated[str, typer.Option("--to", help="language of the dub: en hy ru es fr de it pt zh ja; or several: es,fr")]
-From = Annotated[str, typer.Option("--from", help="language of the video; left out: listen for it")]
-Voice = Annotated[str, typer.Option(help="male, female or neutral")]
+To = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        help="language of the dub: en hy ru es fr de it pt zh ja; or several: es,fr",
+        autocompletion=completing.languages,
+    ),
+]
+From = Annotated[
+    str,
+    typer.Option("--from", help="language of the video; left out: listen for it", autocompletion=completing.languages),
+]
+Voice = Annotated[str, typer.Option(help="male, female or neutral", autocompletion=completing.voices)]
 Transcript = Annotated[
     Path | None,
     typer.Option(
@@ -47,6 +58,8 @@ def settings_of(config: Path) -> AppSettings:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise InvalidJob(f"{config.name}: {place}: {first['msg']}") from error
+    except FileNotFoundError as error:
+        raise InvalidJob(f"there is no config file {config}; leave --config out, or name one that is here") from error
     except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
         raise InvalidJob(
             f"{config.name} is not a config file of this service; compare it with serve_config.yaml"

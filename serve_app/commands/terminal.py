@@ -5,11 +5,14 @@ error, so that a pipe never swallows them.
 """
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -37,6 +40,7 @@ NEXT = {
     "job_not_found": "`dubserve jobs` lists the jobs there are",
     "unauthenticated": "give the key of a tenant with --key or in DUBSERVE_KEY",
     "artifact_missing": "`dubserve models list` shows which models are here",
+    "unfit_tenant": "`dubserve tenants list` and `dubserve keys list` show which there are",
 }
 """What to do about an error whose own sentence cannot know that it is read on a command line."""
 
@@ -97,6 +101,14 @@ def show(result: dict[str, Any], as_json: bool) -> None:
         console.print(f"{name}: {value}", markup=False, highlight=False, soft_wrap=True)
 
 
+def done(sentence: str, facts: dict[str, Any], as_json: bool) -> None:
+    """What a command has changed: as a sentence, or `facts` as JSON."""
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
 def show_rows(rows: Sequence[dict[str, Any]], as_json: bool, none: str = "there are none yet") -> None:
     """A table with the names of the first row as its head, or a JSON list; `none` is said of an empty one."""
     if as_json:
@@ -105,7 +117,13 @@ def show_rows(rows: Sequence[dict[str, Any]], as_json: bool, none: str = "there 
     if not rows:
         console.print(none, markup=False, highlight=False)
         return
-    drawn = Table(*rows[0])
+    drawn = Table(box=box.SIMPLE_HEAD)
+    for name in rows[0]:
+        title, cells = name.replace("_", " "), [cell(row[name]) for row in rows]
+        if all(isinstance(row[name], int | float | None) for row in rows):
+            drawn.add_column(title, justify="right", min_width=max(map(len, cells)))
+        else:
+            drawn.add_column(title, no_wrap=not any(" " in one for one in cells))  # an id that is cut off is none
     for row in rows:
         drawn.add_row(*(Text(cell(value)) for value in row.values()))
     console.print(drawn)
@@ -114,4 +132,18 @@ def show_rows(rows: Sequence[dict[str, Any]], as_json: bool, none: str = "there 
 def cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.3f}".rstrip("0").rstrip(".")
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def age(unix: float) -> str:
+    """How long ago, in the largest unit: 40s, 12m, 3h, 9d."""
+    seconds = max(0.0, time.time() - unix)
+    unit, size = next((one for one in (("d", 86400), ("h", 3600), ("m", 60)) if seconds >= one[1]), ("s", 1))
+    return f"{seconds // size:.0f}{unit}"
+
+
+def date(unix: float | None) -> str:
+    """In UTC, as the doors write it; nothing for what has not happened."""
+    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M}" if unix else ""

@@ -9,6 +9,7 @@ import { videos } from "./list.js";
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");
 const who = document.getElementById("who");
+const foot = document.getElementById("foot");
 
 export const session = { tenant: null, keys_required: false, operator: false };
 
@@ -51,6 +52,7 @@ function draw(name) {
   const links = [["", T.nav.jobs], ["service", T.nav.service]];
   fill(nav, session.tenant === null ? null : links.map(([to, label]) =>
     h("a", { href: `#/${to}`, "aria-current": (name === "jobs" ? "" : name) === to ? "page" : undefined }, label)));
+  fill(foot, h("a", { href: "/docs-site/" }, T.nav.help), h("a", { href: "/openapi.json" }, T.nav.api));
   const named = session.tenant && session.tenant !== "anonymous";
   fill(who,
     named && h("span", { class: "tenant", title: put(T.signIn.as, session) }, session.tenant),

@@ -52,7 +52,7 @@ export function plural(count, [one, many]) {
 export const put = (text, facts) => text.replace(/\{(\w+)\}/g, (_, name) => facts[name]);
 
 export const number = (value, digits = 0) =>
-  value.toLocaleString(T.locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  value.toLocaleString(T.locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
 
 /** 0:07, 12:34 or 1:02:03; with tenths where asked. */
 export function clock(seconds, tenths = false) {
@@ -64,13 +64,20 @@ export function clock(seconds, tenths = false) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${second}` : `${minutes}:${second}`;
 }
 
-/** "about 3 min", for times that nobody knows exactly. */
+/** "3 min": how long something took. */
 export function span(seconds) {
   if (seconds <= 0) return T.span.none;
-  if (seconds < 90) return put(T.span.seconds, { n: Math.max(1, Math.round(seconds)) });
-  if (seconds < 5400) return put(T.span.minutes, { n: Math.round(seconds / 60) });
+  if (seconds < 10) return put(T.span.seconds, { n: number(seconds, 1) });
+  if (seconds < 90) return put(T.span.seconds, { n: number(seconds) });
+  if (seconds < 5400) return put(T.span.minutes, { n: number(seconds / 60) });
   return put(T.span.hours, { n: number(seconds / 3600, 1) });
 }
+
+/** "about 3 min left", for a time that nobody knows exactly. */
+export const left = (seconds) => put(T.span.left, { span: span(Math.max(1, Math.round(seconds))) });
+
+/** A sentence of the service as one that stands alone. */
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".");
 
 export function bytes(count) {
   const units = ["B", "KB", "MB", "GB", "TB"];

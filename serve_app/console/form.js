@@ -1,7 +1,7 @@
 // The form for new dubs, and the uploads. These outlive the view: whoever looks at another video meanwhile loses nothing.
 
 import { get, post, upload } from "./api.js";
-import { announce, bytes, choice, fill, h, language, number, plural, put, write } from "./dom.js";
+import { announce, bytes, choice, fill, h, language, number, plural, put, sentence, write } from "./dom.js";
 import { T } from "./texts.js";
 
 const KINDS = /^(video|audio)\//;
@@ -76,7 +76,7 @@ export function sending(signal, onjob) {
       lines.get(one).update();
     }
     box.hidden = !lines.size;
-    if (job) onjob(job);
+    if (job) onjob(job, one.alone);
   }
   uploads.forEach((one) => update(one));
   box.hidden = !lines.size;
@@ -107,7 +107,7 @@ function line(one) {
       write(note, one.state === "waiting" ? T.form.waiting
         : one.state === "failed" ? "" : `${number((one.share ?? 0) * 100)} % · ${bytes(one.file.size)}`);
       wrong.hidden = one.state !== "failed";
-      if (one.state === "failed") write(wrong, `${put(T.form.failed, name)}. ${one.error.message} ${one.error.hint}`);
+      if (one.state === "failed") write(wrong, `${put(T.form.failed, name)}. ${sentence(one.error.message)} ${one.error.hint}`);
     },
   };
 }

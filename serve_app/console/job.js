@@ -1,11 +1,11 @@
 // One video: while it is made, its stages, time left and log; afterwards the player and what can be done with the dub.
 
 import { follow, get, patch, post } from "./api.js";
-import { ago, announce, choice, clock, fill, h, language, number, problem, put, span, titled, write } from "./dom.js";
+import { ago, announce, choice, clock, fill, h, language, left, number, problem, put, sentence, span, titled, write } from "./dom.js";
 import { possible, retry } from "./form.js";
 import { badge, route } from "./list.js";
 import { player } from "./player.js";
-import { decisions, downloads, figures } from "./quality.js";
+import { downloads, quality } from "./quality.js";
 import { sentences } from "./segments.js";
 import { T } from "./texts.js";
 
@@ -13,7 +13,7 @@ const STAGES = Object.keys(T.stages);
 
 export async function job(page, [id, tab], signal) {
   const url = `/v1/jobs/${encodeURIComponent(id)}`;
-  const [first, can] = await Promise.all([get(url, { signal }), possible()]);
+  const [first, can] = await Promise.all([get(url, { signal }), possible().catch(() => ({}))]);
   if (signal.aborted) return;
   titled(first.title || T.titles.job);
   const state = h("span", {});
@@ -53,11 +53,12 @@ export async function job(page, [id, tab], signal) {
   }
 
   function steer(now) {
-    const wanted = now.status !== "processing" ? "" : now.state === "paused" ? "paused" : "running";
+    const wanted = now.status !== "processing" ? now.status : now.state === "paused" ? "paused" : "running";
     if (actions.dataset.now === wanted) return;
     actions.dataset.now = wanted;
     const act = (action, label) => h("button", { class: "button", onclick: () => steered(action) }, label);
-    fill(actions, !wanted ? null : [
+    const load = h("a", { class: "button", href: `${url}/artifacts/translated.mp4`, download: "" }, T.job.download);
+    fill(actions, now.status === "completed" ? load : now.status !== "processing" ? null : [
       wanted === "paused" ? act("resume", T.job.resume) : act("pause", T.job.pause),
       h("button", { class: "button", onclick: askCancel }, T.job.cancel)]);
   }
@@ -108,7 +109,7 @@ function making() {
     const note = h("span", { class: "soft" });
     return { note, element: h("li", {}, h("span", { class: "dot", "aria-hidden": "true" }), h("span", { class: "step-name" }, T.stages[stage]), note) };
   });
-  const preview = h("section", { class: "card", hidden: true }, h("h2", {}, T.job.preview), h("p", { class: "soft" }, T.job.previewLead));
+  const preview = h("section", { class: "card preview", hidden: true }, h("h2", {}, T.job.preview), h("p", { class: "soft" }, T.job.previewLead));
   const log = logs();
   let said = "";
   return {
@@ -124,7 +125,7 @@ function making() {
       bar.value = progress.percent;
       write(message, state === "waiting" ? T.job.waiting : state === "paused" ? T.states.paused : job.message);
       write(times, [
-        state === "running" && progress.eta_s ? put(T.job.left, { span: span(progress.eta_s) }) : "",
+        state === "running" && progress.eta_s ? left(progress.eta_s) : "",
         progress.segments_total ? put(T.job.segments, { done: number(progress.segments_done), total: number(progress.segments_total) }) : "",
         progress.elapsed_s ? put(T.job.spent, { clock: clock(progress.elapsed_s) }) : "",
       ].filter(Boolean).join(" · ") || " ");
@@ -164,7 +165,7 @@ function logs() {
         list.append(h("li", { class: line.level },
           h("time", { datetime: line.timestamp }, new Date(line.timestamp).toLocaleTimeString(T.locale)),
           h("span", { class: "log-stage" }, T.stages[line.stage] ?? ""),
-          h("span", {}, T.levels[line.level] ? h("strong", {}, T.levels[line.level]) : null, line.message)));
+          h("span", {}, T.levels[line.level] ? h("strong", {}, T.levels[line.level]) : null, line.message.charAt(0).toUpperCase() + line.message.slice(1))));
         if (below) list.scrollTop = list.scrollHeight;
       }
       none.hidden = seen.size > 0;
@@ -187,13 +188,15 @@ function ended({ job, again }) {
     }
   }
   const failed = job.state === "failed";
-  const reason = failed ? job.error.message : "";
+  // many sentences of the service say after a semicolon what to do; for the others there is a hint here
+  const [reason, ...advice] = failed ? job.error.message.split("; ") : [];
+  const hint = advice.length ? sentence(advice.join("; ")) : T.hints[job.error?.code] ?? T.hints.internal;
   return {
     element: h("div", {},
       h("section", { class: `card over ${job.state}`, "aria-labelledby": "over" },
         h("h2", { id: "over" }, failed ? T.job.failed : T.job.cancelled),
-        failed && h("p", { class: "reason" }, reason.charAt(0).toUpperCase() + reason.slice(1), /[.!?]$/.test(reason) ? "" : "."),
-        failed && h("p", {}, T.hints[job.error.code] ?? T.hints.internal),
+        failed && h("p", { class: "reason" }, sentence(reason)),
+        failed && h("p", {}, hint),
         wrong,
         h("div", { class: "actions" }, button, failed && h("a", { class: "button", href: "#/" }, T.job.again))),
       h("section", { class: "card" }, h("h2", {}, T.job.log), log.element)),
@@ -218,7 +221,7 @@ function finished({ job, url, can, tab, again, signal }) {
     const log = logs();
     const views = {
       segments: () => sentences({ url, target, job, player: watching, signal, again: redub }),
-      quality: () => h("div", {}, figures(latest, further), h("p", {}, h("a", { href: `${url}/report${further ? `?target=${further}` : ""}`, target: "_blank", rel: "noopener" }, T.quality.report)), decisions(url, signal)),
+      quality: () => quality({ job: latest, url, further, player: watching, signal }),
       files: () => downloads(url, main, signal),
       log: () => { log.update(latest.log); return log.element; },
     };

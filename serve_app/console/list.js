@@ -1,7 +1,7 @@
 // The list of videos: a page at a time, the first one looked at again every two seconds while anybody sees it.
 
 import { call, get } from "./api.js";
-import { ago, choice, clock, fill, h, language, number, plural, put, titled, write } from "./dom.js";
+import { ago, choice, clock, fill, h, language, left, number, plural, put, sentence, titled, write } from "./dom.js";
 import { newDub, possible, sending } from "./form.js";
 import { T } from "./texts.js";
 
@@ -10,18 +10,32 @@ const LOOK_MS = 2000;
 
 export async function videos(page, _, signal) {
   titled("");
-  const can = await possible();
-  if (signal.aborted) return;
   const list = listing(signal);
-  const uploads = sending(signal, (job) => {
-    const alone = !uploads.children.length;
+  const uploads = sending(signal, (job, alone) => {
     list.look().catch(() => {}); // left meanwhile, or away: the next look says so
     if (alone && job.id) location.hash = `#/jobs/${job.id}`;
   });
   fill(page,
     h("h1", { class: "unseen", tabindex: "-1", "data-focus": true }, T.titles.jobs),
-    newDub(can), uploads, list.element);
+    form(signal), uploads, list.element);
   await list.look();
+}
+
+/** The form, once the service has said what it can do; whoever only wants to look need not wait for that. */
+function form(signal) {
+  const place = h("section", { class: "card new-place" }, h("p", { class: "loading" }, T.loading));
+  async function ask() {
+    try {
+      const can = await possible();
+      if (!signal.aborted) place.replaceWith(newDub(can));
+    } catch (error) {
+      fill(place, h("h2", {}, T.form.unknown),
+        h("p", { role: "alert" }, `${error.message} ${error.hint ?? ""}`),
+        h("p", {}, h("button", { class: "button", onclick: ask }, T.tryAgain)));
+    }
+  }
+  ask();
+  return place;
 }
 
 function listing(signal) {
@@ -116,8 +130,8 @@ function line(first) {
       write(title, job.title || T.list.untitled);
       write(about, `${route(job)} · ${ago(job.created_at)}`);
       badge(state, now);
-      write(where, now === "failed" ? job.error.message : now === "running" ? T.stages[progress.stage]
-        : now === "completed" && job.result ? clock(job.result.duration_s) : "");
+      write(where, now === "failed" ? sentence(job.error.message) : now === "running" ? standing(progress)
+        : now === "completed" && job.result ? clock(Math.round(job.result.duration_s)) : "");
       bar.hidden = !running;
       bar.value = progress.percent;
       bar.setAttribute("aria-label", `${job.title || T.list.untitled}: ${T.job.progress}`);
@@ -125,6 +139,10 @@ function line(first) {
   };
   return row;
 }
+
+/** "Translate · 43 % · about 2 min left" */
+const standing = ({ stage, percent, eta_s }) =>
+  [T.stages[stage], `${number(percent)} %`, eta_s ? left(eta_s) : ""].filter(Boolean).join(" · ");
 
 export const route = (job) => {
   const targets = job.target_langs.map(language).join(", ");

@@ -26,6 +26,7 @@ export function player({ job, url, further, target, burnt }) {
     oninput: () => seek(Number(slider.value)),
   });
   const time = h("span", { class: "time" });
+  const full = h("button", { class: "plain full", onclick: () => (document.fullscreenElement ? document.exitFullscreen() : element.requestFullscreen()) }, T.player.full);
   const shows = h("input", { type: "checkbox", checked: !burnt, onchange: () => subtitles(shows.checked) });
   const sound = choice(T.player.sound, [["dub", T.player.dub], ["original", T.player.original]], "dub",
     (one) => listen(one === "dub" ? dub : original));
@@ -77,6 +78,7 @@ export function player({ job, url, further, target, burnt }) {
     const { video } = led();
     const now = video.currentTime;
     slider.value = String(now);
+    slider.style.setProperty("--done", `${(100 * now) / duration}%`);
     const words = put(T.player.at, { now: clock(now), all: clock(duration) });
     write(time, `${clock(now)} / ${clock(duration)}`);
     slider.setAttribute("aria-valuetext", words);
@@ -104,7 +106,9 @@ export function player({ job, url, further, target, burnt }) {
     h("div", { class: "controls" }, button, slider, time),
     h("div", { class: "controls second" }, sound,
       h("label", { class: "check" }, shows, h("span", {}, T.player.subtitles)),
-      burnt && h("span", { class: "soft small" }, T.player.burnt)));
+      burnt && h("span", { class: "soft small" }, T.player.burnt),
+      document.fullscreenEnabled && full));
+  element.addEventListener("fullscreenchange", () => write(full, document.fullscreenElement ? T.player.small : T.player.full));
   listen(dub);
   subtitles(!burnt);
   tick();

@@ -1,10 +1,53 @@
 // What was measured on the dub, what was decided on the way, and the files that came out.
 
 import { get } from "./api.js";
-import { bytes, figure, fill, h, language, number, put, span } from "./dom.js";
+import { bytes, clock, figure, fill, h, language, number, put, sentence, span } from "./dom.js";
+import { PACES, timeline } from "./segments.js";
 import { T } from "./texts.js";
 
-export function figures(job, further) {
+const W = T.quality;
+
+export function quality({ job, url, further, player, signal }) {
+  const page = `${url}/report${further ? `?target=${further}` : ""}`;
+  return h("div", { class: "quality" },
+    figures(job, further),
+    reported({ url, further, player, signal }),
+    decisions(url, signal),
+    h("p", {}, h("a", { href: page, target: "_blank", rel: "noopener" }, W.report)));
+}
+
+/** What the report says beyond the figures: when and how fast, which bounds were kept, and what is amiss. */
+function reported({ url, further, player, signal }) {
+  const box = h("div", { class: "quality" }, h("p", { class: "loading" }, T.loading));
+  get(`${url}/artifacts/report${further ? `.${further}` : ""}.json`, { signal }).then((report) => fill(box,
+    h("section", {}, h("h2", {}, W.timeline),
+      timeline(report.segments.map((row) => ({ ...row, until: row.dub_end })), report.output.duration, player), key()),
+    report.faults?.length > 0 && h("section", {}, h("h2", {}, W.faults), faults(report.faults, player)),
+    report.gates?.length > 0 && h("section", {}, h("h2", {}, W.gates), gates(report.gates)),
+  ), (error) => { if (!signal.aborted) fill(box, h("p", { class: "wrong" }, `${error.message} ${error.hint ?? ""}`)); });
+  return box;
+}
+
+const key = () => h("p", { class: "key soft small" }, h("span", { class: "heard" }, W.heard),
+  PACES.map(([, name]) => h("span", { class: name }, T.segments.paces[name])));
+
+function faults(found, player) {
+  return h("ul", { class: "faults" }, found.map((fault) => h("li", {},
+    h("button", { class: "plain", "aria-label": put(W.play, { clock: clock(fault.start) }), onclick: () => player.seek(fault.start) }, clock(fault.start, true)),
+    h("span", {}, sentence(fault.message), fault.mended && h("span", { class: "soft" }, ` (${W.mended})`)))));
+}
+
+function gates(found) {
+  const measured = found.filter((gate) => gate.value !== null);
+  return h("table", { class: "gates" },
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, W.gate), h("th", { scope: "col", class: "n" }, W.wanted), h("th", { scope: "col", class: "n" }, W.reached))),
+    h("tbody", {}, measured.map((gate) => h("tr", {},
+      h("th", { scope: "row" }, W.gateNames[gate.name] ?? gate.name.replaceAll("_", " ")),
+      h("td", { class: "n" }, `${number(gate.wanted)} %`),
+      h("td", { class: `n ${gate.passed ? "good" : "bad"}` }, `${number(gate.value)} %`, !gate.passed && `, ${W.tooLittle}`)))));
+}
+
+function figures(job, further) {
   const result = further ? job.result.further[further] : job.result;
   const { quality } = result;
   const words = T.quality;
@@ -23,7 +66,7 @@ export function figures(job, further) {
     h("dl", { class: "figures" }, shown.map(([name, value]) => figure(words[name], value, words.notes[name]))));
 }
 
-export function decisions(url, signal) {
+function decisions(url, signal) {
   const box = h("section", { class: "decisions" }, h("h2", {}, T.quality.decisions), h("p", { class: "loading" }, T.loading));
   get(`${url}/insights`, { signal }).then((found) => {
     box.lastElementChild.replaceWith(h("ul", { class: "insights" }, found.map((one) =>

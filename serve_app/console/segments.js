@@ -7,8 +7,8 @@ import { T } from "./texts.js";
 
 const PAGE = 100;
 const VOICES = ["", "female", "male", "neutral"];
-const PACES = [[0.995, "slow"], [1.1, "own"], [1.2, "brisk"], [1.35, "fast"], [Infinity, "rushed"]];
-const pace = (tempo) => PACES.find(([limit]) => tempo <= limit + 1e-3)[1];
+export const PACES = [[0.995, "slow"], [1.1, "own"], [1.2, "brisk"], [1.35, "fast"], [Infinity, "rushed"]];
+export const pace = (tempo) => PACES.find(([limit]) => tempo <= limit + 1e-3)[1];
 
 export function sentences({ url, target, job, player, signal, again }) {
   const box = h("div", { class: "sentences" }, h("p", { class: "loading" }, T.loading));
@@ -211,7 +211,7 @@ function tempo(row) {
 // -- the timeline -----------------------------------------------------------------------------------------------------
 
 /** One line of drawing for the whole film: original above, dub below. The table says the same in words. */
-function timeline(rows, duration, player) {
+export function timeline(rows, duration, player) {
   const bars = (kind, y, from, to) => rows.filter((row) => row.place !== null || kind === "heard").map((row) => {
     const [start, end] = [from(row), to(row)];
     return svg("rect", {
@@ -222,7 +222,7 @@ function timeline(rows, duration, player) {
   const at = svg("line", { class: "needle", x1: 0, x2: 0, y1: 0, y2: 34 });
   const drawing = svg("svg", { viewBox: "0 0 1000 34", preserveAspectRatio: "none", role: "img", "aria-label": T.segments.timeline },
     bars("heard", 3, (row) => row.start, (row) => row.end),
-    bars("dub", 19, (row) => row.place, (row) => row.place + (row.end - row.start)), at);
+    bars("dub", 19, (row) => row.place, (row) => row.until ?? row.place + (row.end - row.start)), at);
   drawing.addEventListener("click", (event) => {
     const { left, width } = drawing.getBoundingClientRect();
     player.seek(((event.clientX - left) / width) * duration);

@@ -1,7 +1,7 @@
 // What the service is doing, for whom, and what was used: everybody's own, and for an operator that of all.
 
 import { get } from "./api.js";
-import { bytes, fill, h, number, put, span, titled } from "./dom.js";
+import { bytes, clock, fill, h, number, put, span, titled } from "./dom.js";
 import { session } from "./app.js";
 import { T } from "./texts.js";
 
@@ -11,7 +11,7 @@ const W = T.service;
 export async function service(page, _, signal) {
   titled(T.titles.service);
   const usage = await get("/v1/usage", { signal });
-  const parts = h("ul", { class: "parts" });
+  const parts = h("ul", { class: "parts", "aria-label": W.parts });
   const tenants = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "tenants" });
   const states = h("dl", { class: "figures tight" });
   const lead = h("p", { class: "soft" });
@@ -43,7 +43,7 @@ export async function service(page, _, signal) {
 function own({ total }) {
   if (!total.jobs) return h("p", { class: "soft" }, W.nothing);
   const shown = [
-    [W.jobs, number(total.jobs)], [W.minutes, span(total.video_s)],
+    [W.jobs, number(total.jobs)], [W.minutes, clock(Math.round(total.video_s))],
     [W.characters, number(total.characters_translated)], [W.cpu, span(total.cpu_s)], [W.gpu, span(total.gpu_s)],
   ];
   return h("dl", { class: "figures" }, shown.map(([label, value]) =>
@@ -51,18 +51,25 @@ function own({ total }) {
 }
 
 function shares(rows) {
-  const head = [W.tenant, W.weight, W.waiting, W.running, W.failed, W.owed, W.had, W.limits, W.jobs, W.minutes, W.cpu];
+  const head = [[W.tenant, ""], [W.waiting, "n"], [W.running, "n"], [W.failed, "n"], [W.weight, "n"], [W.owed, ""], [W.had, ""],
+    [W.limits, ""], [W.jobs, "n"], [W.minutes, "n"], [W.cpu, "n"]];
+  const figure = (text) => h("td", { class: "n" }, text);
   return h("table", {},
-    h("thead", {}, h("tr", {}, head.map((word) => h("th", { scope: "col" }, word)))),
+    h("thead", {}, h("tr", {}, head.map(([word, kind]) => h("th", { scope: "col", class: kind || undefined }, word)))),
     h("tbody", {}, rows.map(({ tenant, states, owed, had, usage }) => h("tr", {},
       h("th", { scope: "row" }, tenant.name),
-      [number(tenant.weight, tenant.weight % 1 ? 1 : 0), number(states.waiting), number(states.running), number(states.failed)].map((one) => h("td", {}, one)),
+      [states.waiting, states.running, states.failed].map((many) => figure(number(many))),
+      figure(number(tenant.weight, tenant.weight % 1 ? 1 : 0)),
       h("td", {}, share(owed)), h("td", {}, share(had)),
-      h("td", {}, limits(tenant)),
-      [number(usage.jobs), usage.video_s ? span(usage.video_s) : "–", usage.cpu_s ? span(usage.cpu_s) : "–"].map((one) => h("td", {}, one))))));
+      h("td", { class: "limits" }, limits(tenant)),
+      [number(usage.jobs), usage.video_s ? clock(Math.round(usage.video_s)) : "–", usage.cpu_s ? span(usage.cpu_s) : "–"].map(figure)))));
 }
 
-const share = (part) => (part === null ? "–" : `${number(part * 100)} %`);
+/** A part of the whole as a bar with its figure. */
+function share(part) {
+  if (part === null) return "–";
+  return h("span", { class: "share" }, h("progress", { max: 1, value: part, "aria-hidden": "true" }), `${number(part * 100)} %`);
+}
 
 function limits(tenant) {
   const words = Object.entries(W.limit).filter(([name]) => tenant[name] !== null)

@@ -8,9 +8,9 @@ export const T = {
   uploadBroken: "The upload was interrupted.",
   loading: "Loading …",
   tryAgain: "Try again",
-  span: { none: "none", seconds: "about {n} s", minutes: "about {n} min", hours: "about {n} h" },
+  span: { none: "none", seconds: "{n} s", minutes: "{n} min", hours: "{n} h", left: "about {span} left" },
 
-  nav: { jobs: "Videos", service: "Service" },
+  nav: { jobs: "Videos", service: "Service", help: "Documentation", api: "API" },
   titles: { jobs: "Videos", job: "Video", service: "Service", signIn: "Sign in" },
 
   signIn: {
@@ -45,6 +45,7 @@ export const T = {
     nothing: "Dub",
     pickTarget: "Choose at least one language to dub into.",
     pickFile: "Choose a video first.",
+    unknown: "The form cannot be shown now",
     noPairs: "This service has no translation model yet. Its operator makes one with: python -m export pairs",
     tooLarge: "{name} has {size}; this service takes up to {limit}.",
     notVideo: "{name} does not look like a video or a recording.",
@@ -87,10 +88,8 @@ export const T = {
 
   job: {
     back: "All videos",
-    missing: "There is no such video here",
     progress: "Progress",
     stages: "Stages",
-    left: "{span} left",
     spent: "{clock} spent",
     segments: "{done} of {total} sentences",
     waiting: "Waiting for a free worker",
@@ -109,6 +108,7 @@ export const T = {
     target: "Language",
     created: "Uploaded {ago}",
     took: "made in {span}",
+    download: "Download the dub",
     ended: "The dub is done",
     stageSays: "{stage}, {percent} percent",
   },
@@ -118,17 +118,16 @@ export const T = {
     original: "Original", dub: "Dub",
     play: "Play", pause: "Pause", seek: "Position", sound: "Sound", subtitles: "Subtitles",
     burnt: "This dub has subtitles burnt into the picture.",
+    full: "Full screen", small: "Leave full screen",
     noOriginal: "The original cannot be shown: this browser does not play its format, or the file is gone.",
     noDub: "The dub cannot be played in this browser. It can be downloaded below.",
     at: "{now} of {all}",
-    full: "Full screen",
   },
 
   segments: {
     title: "Sentences",
     lead: "Change a text, a translation or a voice, and dub again: only what changed is made anew.",
     at: "Time", original: "Original", translation: "Translation", voice: "Voice", tempo: "Tempo", skip: "Keep original",
-    speaker: "Speaker",
     voices: { "": "As chosen", female: "Female", male: "Male", neutral: "Any" },
     seek: "Play from {clock}",
     originalOf: "Original of sentence {n}", translationOf: "Translation of sentence {n}",
@@ -168,6 +167,13 @@ export const T = {
     lead: "Measured on the finished video.",
     decisions: "What was decided",
     report: "Open the full report",
+    timeline: "Timeline", heard: "original",
+    gates: "Wanted and reached", gate: "Share", wanted: "Wanted", reached: "Reached", tooLittle: "too little",
+    gateNames: {
+      spoken: "sentences spoken", coverage: "detected speech that is dubbed", translation: "translations without a doubt",
+      lip_sync: "in time with the picture", understood: "words recognised in the dub",
+    },
+    faults: "What is amiss", mended: "mended", play: "Play from {clock}",
     impact: { high: "High impact", medium: "Medium impact", low: "Low impact" },
   },
 
@@ -186,14 +192,15 @@ export const T = {
   service: {
     title: "Service",
     yours: "Your usage", yoursLead: "The last 30 days.",
-    all: "Queue and tenants", allLead: "Who has work is owed a share by its weight; what each had counts the runs of the last {n} minutes.",
-    tenant: "Tenant", weight: "Weight", waiting: "Waiting", running: "Running", paused: "Paused", failed: "Failed",
-    owed: "Owed", had: "Had", minutes: "Video", characters: "Characters", cpu: "CPU time", gpu: "GPU time", jobs: "Jobs",
+    all: "Queue and tenants", allLead: "Who has work is owed a share by its weight; what each had counts the runs of the last {n} minutes. Jobs, video and CPU time are of 30 days.",
+    tenant: "Tenant", weight: "Weight", waiting: "Waiting", running: "Running", failed: "Failed",
+    owed: "Owed", had: "Had", minutes: "Video", characters: "Characters translated", cpu: "CPU time", gpu: "GPU time",
+    jobs: "Jobs",
     limits: "Limits",
     limit: { running: "{n} at a time", queued: "{n} waiting", stored_bytes: "{n} stored", video_minutes_a_day: "{n} min a day" },
     noLimits: "none",
     csv: "Download as CSV",
-    ready: "Ready", parts: "Parts", up: "ready", down: "not ready",
+    parts: "Parts of the service", up: "ready", down: "not ready",
     nothing: "Nothing was used yet.",
   },
 

@@ -274,7 +274,8 @@ def add_files(api: FastAPI, desk: Desk) -> None:
         state = await asyncio.to_thread(path.stat)
         if "if-range" not in request.headers:  # one that does not hold makes the range void
             check_range(request.headers.get("range"), state.st_size)
-        return FileResponse(path, filename=path.name, stat_result=state)
+        title = (await desk.job(caller, job_id)).request.title
+        return FileResponse(path, filename=f"{Path(title).stem}_{name}" if title else path.name, stat_result=state)
 
     @api.get("/v1/jobs/{job_id}/insights", summary="What was decided, and why")
     async def insights(caller: Who, job_id: str) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from models.errors import WrongState
 from serve_app.doors import wire
 from serve_app.doors.access import Who
 from serve_app.doors.desk import Desk
-from serve_app.jobs.job import State
+from serve_app.jobs.job import Job, Request, State
 from serve_app.jobs.listing import Listing, states_of
 
 
@@ -37,7 +37,11 @@ def add_listing(api: FastAPI, desk: Desk) -> None:
 
     @api.post("/v1/jobs/{job_id}/retry", status_code=202, summary="Go on with a job that failed or was cancelled")
     async def retry(caller: Who, job_id: str) -> dict[str, Any]:
-        job = await desk.job(caller, job_id)
-        if job.state not in (State.FAILED, State.CANCELLED):
-            raise WrongState("only a job that has failed or was cancelled can be tried again")
-        return wire.job_json(await desk.take(caller, job.request), [])
+        return wire.job_json(await desk.take(caller, once_more(await desk.job(caller, job_id))), [])
+
+
+def once_more(job: Job) -> Request:
+    """What to ask again for a job that ended without a dub. Raises WrongState for any other."""
+    if job.state not in (State.FAILED, State.CANCELLED):
+        raise WrongState("only a job that has failed or was cancelled can be tried again")
+    return job.request

@@ -46,12 +46,17 @@ def page(report: dict[str, Any]) -> str:
         "paces": [p[1:] for p in PACES],
     }
     return _pages.get_template("quality.html.j2").render(
-        facts, clock=clock, percent=percent, remarks=remarks, seconds=sum(spent for _, spent in stages)
+        facts, clock=clock, percent=percent, minus=minus, remarks=remarks, seconds=sum(spent for _, spent in stages)
     )
 
 
 def percent(value: float | None) -> int | None:
     return None if value is None else round(value)
+
+
+def minus(value: float | None) -> str | None:
+    """With the sign that figures have in print."""
+    return None if value is None else str(value).replace("-", "−")
 
 
 def remarks(segment: dict[str, Any]) -> list[str]:

@@ -21,6 +21,8 @@ from tests.service import Service, service
 PATIENCE_MS = 90_000
 KEYS_WANTED = {**ECHO, "ingress": {"anonymous": False, "operators": ["ops"]}}
 
+BOTH_PLAY = "[...document.querySelectorAll('video')].every(one => !one.paused && one.currentTime > 0.5)"
+
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -84,6 +86,12 @@ class Visit:
 
     def go(self, address: str = "#/") -> None:
         self.page.goto(f"{self.url}/{address}")
+
+    def upload(self, video: Path, target: str = "Spanish") -> None:
+        """Sends a video by the form on the list of videos."""
+        self.page.locator("#files").set_input_files(video)
+        self.page.get_by_role("checkbox", name=target).check(force=True)
+        self.page.get_by_role("button", name="Dub 1 video").click()
 
     def look_for_barriers(self) -> None:
         """axe-core's rules of WCAG, on what is shown now."""

@@ -56,7 +56,16 @@ def test_all_jobs_and_one_of_them(dubserve: Run, real: Door) -> None:
     assert len(json.loads(dubserve("list", "--json", "--limit", "1").stdout)) == 1
     shown = json.loads(dubserve("show", "mute", "--json").stdout)
     assert shown["error"] == {"code": "no_speech", "message": "nobody says anything in this video"}
-    assert "status: completed" in dubserve("show", "done").stdout
+    for job_id, state, following in (("done", "completed", "result done --out"), ("mute", "failed", "retry mute")):
+        told = dubserve("show", job_id).stdout
+        assert f"state: {state}" in told and f"next: dubserve jobs {following}" in told
+
+
+def test_an_id_is_shown_whole_in_a_narrow_window(dubserve: Run, real: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = "0123456789abcdef" * 2
+    real.store.submit(Asked(job_id, "/x.mp4", "en", "es", title="A film with a title that has no end " * 3))
+    monkeypatch.setattr(terminal, "console", Console(width=80, force_terminal=False))
+    assert job_id in dubserve("list").stdout
 
 
 def test_the_log_is_shown_as_it_is(dubserve: Run, real: Door) -> None:
@@ -84,6 +93,15 @@ def test_jobs_are_steered(dubserve: Run, real: Door) -> None:
     assert "the job is cancelled" in dubserve("cancel", "j").stdout
     assert real.store.job("j").state == "cancelled"
     assert dubserve("resume", "j", code=terminal.REFUSED).stderr.startswith("wrong_state: ")
+
+
+def test_what_failed_is_tried_again(dubserve: Run, real: Door) -> None:
+    real.fail("mute")
+    assert json.loads(dubserve("retry", "mute", "--json").stdout)["state"] == "waiting"
+    assert real.store.job("mute").state == "waiting"
+    dubserve("cancel", "mute")
+    assert "mute: " in dubserve("retry", "mute").stdout
+    assert dubserve("retry", "mute", code=terminal.REFUSED).stderr.startswith("wrong_state: ")
 
 
 def test_a_segment_is_changed_and_the_job_dubbed_again(dubserve: Run, real: Door) -> None:
@@ -117,7 +135,7 @@ def test_results_are_named_and_fetched(dubserve: Run, real: Door, tmp_path: Path
 
 
 def test_an_unknown_job_says_where_to_look(dubserve: Run) -> None:
-    for command in ("show", "logs", "follow", "cancel", "redub", "result", "segments"):
+    for command in ("show", "logs", "follow", "cancel", "retry", "redub", "result", "segments"):
         refused = dubserve(command, "nothing", "--json", code=terminal.REFUSED)
         assert refused.stdout == "" and refused.stderr.startswith("job_not_found: ")
         assert "dubserve jobs" in refused.stderr
@@ -194,6 +212,28 @@ def test_the_help_tells_the_exit_codes() -> None:
     shown = run("--help").stdout
     for code, meaning in terminal.ENDINGS.items():
         assert f"{code} " in shown and meaning.split(":")[0].split(",")[0] in shown
+
+
+def offered(words: str) -> list[str]:
+    """What bash is offered behind `words`, the last of which is begun."""
+    asked = {"_DUBSERVE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    return CliRunner().invoke(app, [], env=asked, prog_name="dubserve").stdout.split()
+
+
+def test_what_is_offered_at_tab(real: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    real.complete("done")
+    tenants = Tenants(real.store.database)
+    key = tenants.issue(tenants.add(Tenant("acme")).name).split("_")[1]
+    assert {"list", "logs"} == set(offered("dubserve jobs l"))
+    assert offered("dubserve jobs show d") == ["done"] and offered("dubserve jobs show x") == []
+    assert offered("dubserve tenants set a") == ["acme"] and offered(f"dubserve keys revoke {key[:3]}") == [key]
+    assert offered("dubserve dub talk.mp4 --to es,f") == ["es,fr"]
+    assert offered("dubserve dub talk.mp4 --voice f") == ["female"]
+    (real.roots.work / "broken.sqlite").write_text("no database " * 100)
+    for database in ("nothing.sqlite", "broken.sqlite"):
+        monkeypatch.setenv("DATABASE_URL", f"sqlite:///{real.roots.work / database}")
+        assert offered("dubserve jobs show d") == []
+    assert not (real.roots.work / "nothing.sqlite").exists()
 
 
 def test_completion_for_shells_is_offered() -> None:

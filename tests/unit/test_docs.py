@@ -97,6 +97,19 @@ def test_settings_in_the_pages_hold() -> None:
         AppSettings.model_validate(content)
 
 
+def test_the_tree_names_every_module() -> None:
+    [tree] = [text for page, text in blocks("") if page == "architecture.md" and text.startswith("serve_app/")]
+    words = set(re.findall(r"\w+", tree))
+    for folder in ("serve_app", "serve_app/doors", "serve_app/jobs", "serve_app/hearing", "serve_app/media"):
+        names = {path.stem for path in (REPOSITORY / folder).glob("*.py")} - {"__init__", "__main__"}
+        assert not names - words, f"docs/architecture.md knows nothing of {names - words} in {folder}"
+
+
+def test_the_readme_shows_the_console() -> None:
+    [picture] = re.findall(r"!\[[^]]+\]\((docs/[^)]+)\)", (REPOSITORY / "README.md").read_text("utf-8"))
+    assert 10_000 < (REPOSITORY / picture).stat().st_size < 150_000
+
+
 # -- the site ----------------------------------------------------------------------------------------------------------
 
 

@@ -142,7 +142,8 @@ def run(*arguments: str, code: int = 0) -> Result:
 
 
 def test_an_operator_lets_somebody_in_and_out_again(home: Path) -> None:
-    run("tenants", "add", "a", "--weight", "2", "--queued", "5", "--video-minutes-a-day", "1.5")
+    added = run("tenants", "add", "a", "--weight", "2", "--queued", "5", "--video-minutes-a-day", "1.5").stdout
+    assert "dubserve keys issue a" in added
     run("tenants", "set", "a", "--queued", "none", "--running", "3")
     [tenant] = json.loads(run("tenants", "list", "--json").stdout)
     assert {**tenant, "created_at": 0} == {
@@ -155,12 +156,17 @@ def test_an_operator_lets_somebody_in_and_out_again(home: Path) -> None:
     assert Tenants(store.database).owner(key) == "a"
     listed = json.loads(run("keys", "list", "--tenant", "a", "--json").stdout)
     assert [one["label"] for one in listed] == ["x", ""] and key not in json.dumps(listed)
-    run("keys", "revoke", key.split("_")[1])
+    assert "no limit" in run("tenants", "list").stdout and "laptop" not in run("keys", "list").stdout
+    assert "is revoked" in run("keys", "revoke", key.split("_")[1]).stdout
     with pytest.raises(NotAllowed):
         Tenants(store.database).owner(key)
     store.close()
-    run("tenants", "remove", "a")
-    assert "none yet" in run("tenants", "list").stdout
+    assert json.loads(run("tenants", "remove", "a", "--json").stdout) == {"removed": "a"}
+    assert "no tenants yet" in run("tenants", "list").stdout and "no keys yet" in run("keys", "list").stdout
+    assert json.loads(run("tenants", "add", "b", "--json").stdout)["weight"] == 1.0
+    assert json.loads(run("tenants", "set", "b", "--weight", "3", "--json").stdout)["weight"] == 3.0
+    other = run("keys", "issue", "b").stdout.split("_")[1]
+    assert json.loads(run("keys", "revoke", other, "--json").stdout) == {"revoked": other}
 
 
 def test_commands_that_are_refused(home: Path) -> None:
