@@ -26,7 +26,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,17 +96,6 @@ class Round:
             if made:
                 shares.append((max(wait.ended for wait in made) - whole.began) / whole.seconds)
         return median(shares) if shares else None
-
-    def gaps(self) -> float:
-        """Seconds between the end of a job and the beginning of the next one in the same Driver, all together."""
-        by_driver = defaultdict[int, list[Wait]](list)
-        for wait in sorted((self.pipeline(job) for job in self.stages), key=lambda wait: wait.began):
-            by_driver[wait.pid].append(wait)
-        return sum(
-            max(0.0, two.began - one.ended)
-            for waits in by_driver.values()
-            for one, two in zip(waits, waits[1:], strict=False)
-        )
 
 
 def covered(waits: Iterable[Wait]) -> float:
@@ -237,7 +225,6 @@ def table(one: Round) -> None:
         spent = sum(covered(one.of(job, *kinds)) for job in jobs)
         print(f"  {name:44}{spent / len(jobs):8.2f}{spent / whole:8.1%}")
     print(f"  {'neither':44}{one.overhead() * whole / len(jobs):8.2f}{one.overhead():8.1%}")
-    print(f"  {'between jobs of a Driver, all together':44}{one.gaps():8.2f}")
     print(f"  {'CPU, seconds of all cores':44}{'seconds':>8}{'share':>8}")
     cpu = one.sampler.seconds
     for part, seconds in sorted(cpu.items(), key=lambda pair: -pair[1]):

@@ -79,7 +79,9 @@ class Peer:
         def lap() -> None:
             times.append(time.perf_counter())
 
-        lines = [Line(one.start, one.end, one.text.strip()) for one in self._ears.transcribe(str(film), language="en")[0]]
+        lines = [
+            Line(one.start, one.end, one.text.strip()) for one in self._ears.transcribe(str(film), language="en")[0]
+        ]
         lap()
         said = [Line(line.start, line.end, self._translated(line.text)) for line in lines]
         lap()

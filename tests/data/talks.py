@@ -121,6 +121,8 @@ def lecture(number: int, folder: Path, seconds: float = 60.0) -> Path:
     if not picture.exists():
         loop = ("-stream_loop", "-1", "-i", str(HERE / "talk.mp4"), "-t", str(seconds))
         ffmpeg_make(picture, *loop, "-an", "-vf", "scale=1280:720", *X264[:2], "-preset", "veryfast", "-crf", "23")
-    ffmpeg_make(film, "-i", str(picture), "-i", str(sound), "-c:v", "copy", "-c:a", "aac", "-ac", "2", "-t", str(seconds))
+    ffmpeg_make(
+        film, "-i", str(picture), "-i", str(sound), "-c:v", "copy", "-c:a", "aac", "-ac", "2", "-t", str(seconds)
+    )
     sound.unlink()
     return film
