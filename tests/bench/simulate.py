@@ -2,9 +2,8 @@
 
 Films of a given length arrive more of them than can be done. Each goes through stations in turn: a Driver keeps it from
 its beginning to its end and encodes it; meanwhile it asks the Recognizer, the Translator and, in the Driver, a voice,
-one window after the other, a few windows at once. Stations serve first come, first served. Two things are multiplied
-one after the other until the whole has so many replicas: whatever was the busiest. So it is shown where the bottleneck
-moves, how far adding replicas helps, and what an hour of film costs.
+one after the other. Stations serve first come, first served. There are 1 to 64 Drivers, and of the others one more
+whenever one is the busiest of all: so it is shown where the bottleneck moves, and what an hour of film costs.
 
 What it leaves out: the network, the store (a claim takes milliseconds), batches that grow more efficient as they fill,
 and the speed-up of a single film. Every replica has the cores of its own that it uses.
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 MEASURED = {"Recognizer": 1.5, "Translator": 0.3, "speech": 2.0, "ffmpeg_soft": 6.5, "ffmpeg_burnt": 22.0}
-"""Seconds of one core for a minute of film, 2026-11-30, on two shared cores of an Intel Xeon at 2.8 GHz, tests.bench.endtoend."""
+"""Seconds of a core for a minute of film: `tests.bench.endtoend`, 2026-11-30, two shared cores of a Xeon at 2.8 GHz."""
 
 STATIONS = ("Driver", "Recognizer", "Translator")
 SIZES = (1, 2, 4, 8, 16, 32, 64)
