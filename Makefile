@@ -9,7 +9,7 @@ LISTS := pyproject.toml configs/constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test lint audit serve proto docs bench-translation bench-recognition chaos clean help
+.PHONY: demo test lint audit serve proto docs bench-translation bench-recognition bench-endtoend bench-load soak chaos clean help
 
 demo: .venv/.demo ## dub the demo video and say where the result lies
 	$(BIN)/dubserve demo
@@ -42,6 +42,16 @@ bench-translation: .venv/.bench ## translation speed beside CTranslate2 and torc
 
 bench-recognition: .venv/.bench ## recognition speed beside faster-whisper's two pipelines; plot and JSON likewise
 	$(BIN)/python -m export bench recognition
+
+bench-endtoend: .venv/.test ## eight talks through the service beside the recipe of many scripts; plots and JSON likewise
+	$(BIN)/python -m tests.bench.endtoend
+
+bench-load: .venv/.test ## replicas that follow a wave of jobs, and what the doors take; then a simulation of 64
+	$(BIN)/python -m tests.bench.load
+	$(BIN)/python -m tests.bench.simulate
+
+soak: .venv/.test ## half an hour of mixed load: does anything grow, is any job lost; last line JSON
+	$(BIN)/python -m tests.bench.soak
 
 chaos: .venv/.test ## kill the service again and again while it works; what was lost or done twice, last line JSON
 	$(BIN)/python -m tests.chaos

@@ -5,8 +5,9 @@ report). Everything here lies in a folder of its own in the workspace, so that t
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -28,6 +29,7 @@ from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Artifacts, Workspace, key, write_atomically, write_json
 from serve_app.media.ass import Look
+from serve_app.media.mp4 import copyable
 from serve_app.media.probe import Source
 from serve_app.pages.quality import page
 from serve_app.preview import length, preview
@@ -66,6 +68,7 @@ class Dubbing:
     speech: Sequence[Span]
     ears: Callable[[Clip], Awaitable[Transcript]]
     done: dict[int, list[Segment]] = field(default_factory=dict)
+    showing: asyncio.Task[None] | None = None
 
     @property
     def target(self) -> str:
@@ -119,7 +122,7 @@ class Dubbing:
         segments = await self.steps.take("audio_sync", f"{name}/sync", made_from, work, all_said)
         self.done[number] = [own.get(segment.id, segment) for segment in segments]
         if number == 0 and self.target not in self.request.also:
-            await self.preview(window)
+            self.showing = asyncio.create_task(self.preview(window))  # while the next windows, and the film, are made
 
     def judge(self) -> Judge | None:
         """Who listens to the dub; None where that is not wanted, or the recogniser does not hear its language."""
@@ -190,6 +193,19 @@ class Dubbing:
         self.report.describe(early_preview=str(out))
         self.report.log("video_combination", f"An early preview shows the first {seconds:.0f} s", "success")
 
+    @contextlib.asynccontextmanager
+    async def previews(self, windows: Sequence[Span]) -> AsyncIterator[Excerpts]:
+        """They are made while the block lasts. The early one is waited for at its end, unless the block has failed."""
+        try:
+            async with self.excerpts(windows) as excerpts:
+                yield excerpts
+            if self.showing is not None:
+                await self.showing
+        finally:
+            if self.showing is not None:
+                self.showing.cancel()
+                await asyncio.wait({self.showing})
+
     def excerpts(self, windows: Sequence[Span]) -> Excerpts:
         """Makes the previews of the parts of the film."""
         return Excerpts(
@@ -203,6 +219,7 @@ class Dubbing:
             report=self.report,
             cues=lambda segments: self.tracks(segments, self.source.duration).translated,
             replaced=self.replaced,
+            copied=self.mode != "burn" and copyable(self.source),
         )
 
     # -- all windows in order --------------------------------------------------------------------------------------

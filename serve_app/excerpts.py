@@ -4,9 +4,11 @@ Each is a true cut of what the film will be: the same mix of the same clips, the
 small, and encoded in haste. The one thing that is not known yet is the loudness of the whole, so the voice is brought
 to the wanted loudness instead; that differs from the finished film by a decibel or two, and never between two previews.
 
-They cost little and can be switched off: one is made at a time, by a decoder and an encoder of one thread each, from a
-place in the film that is sought and not read up to. What is not done when the film is, is left out. They belong to the
-first language of a job. Whatever goes wrong with them, the job goes on.
+They cost little and can be switched off: one is made at a time, by a decoder and an encoder of one thread each, which
+take what others leave of the processor, from a place in the film that is sought and not read up to. What is not done
+when the film is, is left out; and where the pictures of the film are copied, nothing is begun once all of it is dubbed,
+for then it will be there before its previews. They belong to the first language of a job. Whatever goes wrong with
+them, the job goes on.
 """
 
 import asyncio
@@ -65,7 +67,7 @@ def excerpts(duration: float, rules: PreviewSettings) -> Iterator[Excerpt]:
 
 @dataclass(slots=True)
 class Excerpts:
-    """Makes them while the block lasts.
+    """Makes them while the block lasts; with `copied` pictures, only while there is something left to be dubbed.
 
     `cues` lays out the subtitles of some segments, `replaced` tells which of them the dub takes the place of.
     """
@@ -80,6 +82,7 @@ class Excerpts:
     report: Report
     cues: Callable[[list[Segment]], Sequence[Cue]]
     replaced: Callable[[list[Segment]], list[Segment]]
+    copied: bool = False
     _taken: int = 0
     _segments: list[Segment] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -117,6 +120,8 @@ class Excerpts:
                 while self._ready < excerpt.end:
                     self._news.clear()
                     await self._news.wait()
+                if self.copied and self._taken == len(self.windows):
+                    return
                 await self._make(excerpt)
                 made.append(excerpt.id)
                 self.report.describe(preview_ids=tuple(made))
@@ -162,6 +167,7 @@ class Excerpts:
                 stall_s=self.rooms.stall_s,
                 stdin=sound,
                 cwd=self.scratch,
+                patient=True,
             )
 
     def _pictures(self, part: Source, captions: Path | None) -> tuple[list[str], list[str]]:

@@ -139,7 +139,7 @@ class Line:
         cuts = await asyncio.to_thread(windows, heard.speech, source.duration, self.rooms.windows)
         self.report.repeat(EACH_TARGET, len(self.request.targets))
         dubbings = [self.dubbing(target, source, heard, len(cuts)) for target in self.request.targets]
-        async with dubbings[0].excerpts(cuts) as excerpts:
+        async with dubbings[0].previews(cuts) as excerpts:
             if not await self.through_windows(cuts, source, wav, heard, dubbings, excerpts):
                 raise NoSpeech("nothing intelligible was said; choose another audio track or a larger speech model")
             self.same_input()

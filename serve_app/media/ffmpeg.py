@@ -50,6 +50,9 @@ WALL_S = 6 * 3600.0
 SLOWEST = 60.0
 """A run may take WALL_S and so many times as long as what it works on."""
 
+NICE = 10
+"""Of a patient run: beside one that is not, it gets a tenth of a core."""
+
 _TICK_S = 0.5
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
@@ -144,17 +147,19 @@ async def run(
     cwd: Path | None = None,
     verbosity: str = "warning",
     wall_s: float = WALL_S,
+    patient: bool = False,
 ) -> None:
     """Run ffmpeg to its end. `on_progress` gets fractions 0–1 of `duration` (seconds), `on_log` each line of the log.
 
-    It may take `wall_s` seconds, and SLOWEST times `duration` more. Raises StageFailed(stage, …), transient where
+    It may take `wall_s` seconds, and SLOWEST times `duration` more; a `patient` run takes what others leave of the
+    processor. Raises StageFailed(stage, …), transient where
     another try may help; OutOfSpace; and whatever `stdin` raises.
     """
     pulse = _Pulse(duration, on_progress)
     tail = _Tail(on_log)
     command = ["-v", verbosity, "-y", "-nostats", "-progress", "pipe:1", "-stats_period", "0.5", *args]
     wall_s += SLOWEST * (duration or 0)
-    async with _process(command, feed=stdin is not None, cwd=cwd, wall_s=wall_s) as process:
+    async with _process(command, feed=stdin is not None, cwd=cwd, wall_s=wall_s, patient=patient) as process:
         readers = [asyncio.create_task(_lines(process.stdout, pulse.hear))]
         readers += [asyncio.create_task(_lines(process.stderr, tail.hear))]
         feeders = [asyncio.create_task(_feed(process, stdin))] if stdin is not None else []
@@ -244,16 +249,23 @@ def die_with_us() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def die_with_us_politely() -> None:
+    """The same for a child that waits for whoever else wants the processor."""
+    die_with_us()
+    os.nice(NICE)
+
+
 @contextlib.asynccontextmanager
 async def _process(
-    args: Sequence[str], feed: bool, cwd: Path | None = None, wall_s: float = WALL_S
+    args: Sequence[str], feed: bool, cwd: Path | None = None, wall_s: float = WALL_S, patient: bool = False
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A child whose whole process group is gone when the block is left, however it is left."""
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         binary(), "-nostdin", "-hide_banner", *args,
         stdin=pipe if feed else null, stdout=pipe, stderr=pipe, cwd=cwd,
-        start_new_session=True, preexec_fn=limits.in_child(limits.working(wall_s), die_with_us),
+        start_new_session=True,
+        preexec_fn=limits.in_child(limits.working(wall_s), die_with_us_politely if patient else die_with_us),
     )  # fmt: skip
     try:
         yield process

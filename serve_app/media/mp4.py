@@ -49,8 +49,11 @@ class Plan:
 
 
 def copies(plan: Plan) -> bool:
-    source = plan.source
-    if source.video_codec not in COPYABLE or source.container == "avi" or burns(plan):
+    return not burns(plan) and copyable(plan.source)
+
+
+def copyable(source: Source) -> bool:
+    if source.video_codec not in COPYABLE or source.container == "avi":
         return False
     return source.video_codec != "h264" or source.pixel_format in PLAIN_PIXELS
 

@@ -1,4 +1,5 @@
 """Five talks of about a minute each, made when they are asked for and kept nowhere: `make("fast", folder)`.
+And any number of lectures at 1280 × 720, of which no two are alike: `lecture(0, folder)`.
 
 The Piper voice of talk.mp4 reads them. Each is hard in its own way: a fast speaker with hardly a pause, a slow one, one
 over music, one who is silent for long, one who says a number in every sentence. The voice has a little noise in it, so
@@ -16,7 +17,7 @@ from configs.engines import TtsSettings
 from models.segment import Audio, Utterance
 from models.tts.piper import PiperTts
 from serve_app.media import audio
-from tests.data.make_talk import RATE, VOICE_LUFS, music, silence
+from tests.data.make_talk import HERE, RATE, VOICE_LUFS, music, silence
 from tests.data.media import X264
 from tests.data.media import make as ffmpeg_make
 
@@ -105,3 +106,23 @@ def read(talk: Talk) -> Audio:
         sound = audio.trim(audio.resample(speech.audio, speech.sample_rate, RATE), RATE, -45)
         parts += [audio.normalize(sound, RATE, VOICE_LUFS, -2), silence(pause)]
     return np.concatenate([*parts, silence(1.0)])
+
+
+def lecture(number: int, folder: Path, seconds: float = 60.0) -> Path:
+    """A talk of just that length at 1280 × 720: the pictures of talk.mp4, and other sentences for each `number`."""
+    lines = RIVER + HOUSE + COUNTED
+    first = number * 5 % len(lines)
+    lines = (lines[first:] + lines[:first])[: round(seconds / 3.2)]
+    pace = 0.95 + 0.02 * (number % 6)
+    while len(voice := read(Talk(lines, pace))) > seconds * RATE:
+        lines = lines[:-1]
+    sound, film, picture = (folder / name for name in (f"{number}.wav", f"lecture-{number}.mp4", "picture.mp4"))
+    audio.write(sound, np.pad(voice, (0, round(seconds * RATE) - len(voice))).astype(np.float32), RATE)
+    if not picture.exists():
+        loop = ("-stream_loop", "-1", "-i", str(HERE / "talk.mp4"), "-t", str(seconds))
+        ffmpeg_make(picture, *loop, "-an", "-vf", "scale=1280:720", *X264[:2], "-preset", "veryfast", "-crf", "23")
+    ffmpeg_make(
+        film, "-i", str(picture), "-i", str(sound), "-c:v", "copy", "-c:a", "aac", "-ac", "2", "-t", str(seconds)
+    )
+    sound.unlink()
+    return film

@@ -102,6 +102,19 @@ async def test_nothing_is_shown_before_it_is_dubbed(tmp_path: Path) -> None:
         assert made.report.snapshot().preview_ids == ()
 
 
+async def test_where_pictures_are_copied_none_is_begun_once_the_film_is_dubbed(tmp_path: Path) -> None:
+    made, done = replace(bench(tmp_path, clip(tmp_path / "in.mp4", 12.5)), copied=True), spoken(tmp_path)
+    async with made:
+        made.add({0: []})
+        async with asyncio.timeout(60):
+            while not made.report.snapshot().preview_ids:
+                await asyncio.sleep(0.02)
+        made.add({0: [], **done})
+        assert made._task is not None
+        await asyncio.wait_for(asyncio.shield(made._task), 60)  # nothing more is waited for, and nothing made
+    assert made.report.snapshot().preview_ids == ("seg_001",)
+
+
 async def test_what_was_made_is_kept_and_made_again_where_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +176,7 @@ async def test_a_job_shows_them_while_it_runs(
     tmp_path: Path, short_talk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = Bench(tmp_path, short_talk)
+    job.request = replace(job.request, subtitles="burn")
     seen: list[tuple[str, ...]] = []
 
     async def waiting(*args: object, **options: object) -> Mixed:

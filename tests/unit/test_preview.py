@@ -1,10 +1,17 @@
+import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from configs.app import AppSettings
 from configs.pipeline import PipelineSettings, PreviewSettings
+from models.errors import StageFailed
 from models.segment import Segment
+from serve_app import dubbing
 from serve_app.preview import length
+from serve_app.stages.mux import mux
+from tests.unit.test_pipeline import ECHO, Bench
 
 SETTINGS = PipelineSettings()
 
@@ -54,3 +61,50 @@ def replace_settings(**rules) -> PipelineSettings:
 def test_a_sentence_that_was_not_spoken_counts_as_it_was_heard():
     segments = [replace(said(0, 11.0), place=None), said(12.0, 14.0)]
     assert length(segments, 60.0, 60.0, SETTINGS) == pytest.approx(11.2)
+
+
+SHOWN = AppSettings.model_validate({**ECHO, "pipeline": {**ECHO["pipeline"], "preview": {"min_s": 2.0}}})
+
+
+async def test_the_film_is_written_while_its_preview_is_made(
+    tmp_path: Path, short_talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, shown = asyncio.Event(), []
+
+    async def slow(*args: object) -> None:
+        await asyncio.wait_for(begun.wait(), 60)
+        await asyncio.sleep(0)
+        shown.append(args)
+
+    async def writing(*args: object, **options: object) -> object:
+        begun.set()
+        return await mux(*args, **options)
+
+    monkeypatch.setattr(dubbing, "preview", slow)
+    monkeypatch.setattr(dubbing, "mux", writing)
+    job = Bench(tmp_path, short_talk)
+    await job.run(SHOWN)
+    assert len(shown) == 1 and job.report.snapshot().early_preview
+
+
+async def test_a_job_that_fails_ends_its_preview(
+    tmp_path: Path, short_talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = asyncio.Event(), []
+
+    async def endless(*args: object) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(1)
+
+    async def broken(*args: object, **options: object) -> None:
+        await begun.wait()
+        raise StageFailed("video_combination", "no")
+
+    monkeypatch.setattr(dubbing, "preview", endless)
+    monkeypatch.setattr(dubbing, "mux", broken)
+    with pytest.raises(StageFailed):
+        await Bench(tmp_path, short_talk).run(SHOWN)
+    assert ended == [1]
