@@ -36,7 +36,7 @@ class Office:
             path.mkdir()
         self.roots = Roots(**folders, database_url=SecretStr(""))
         settings = AppSettings.model_validate({"ingress": {"max_upload_bytes": 1000, "detect_timeout_s": 0.2}})
-        self.desk = Desk(self.store, settings, self.roots, nothing, nothing)
+        self.desk = Desk(self.store, settings, self.roots, nothing, nothing, nothing)
 
     def run(self, job_id: str, target: str, content: bytes) -> None:
         """What a Driver does: files first, the row after them."""

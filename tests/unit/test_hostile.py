@@ -52,7 +52,7 @@ def looking(house: House) -> Iterator[httpx.AsyncClient]:
     """The HTTP door of a service that looks into what it is sent."""
     settings = AppSettings()
     access = Access(Tenants(house.store.database), anonymous=True)
-    desk = Desk(house.store, settings, house.roots, nothing, nothing, look)
+    desk = Desk(house.store, settings, house.roots, nothing, nothing, nothing, look)
     transcriber = Transcriber(settings, house.roots.work, *[nothing] * 5)
     api = build_api(desk, access, ready, transcriber, Announcer(nothing, settings.pipeline.speak), settings)
     return httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://door")

@@ -96,7 +96,9 @@ async def http(tmp_path: Path, settings: AppSettings, engines: Engines) -> Async
     transcriber = Transcriber(settings, tmp_path, e.detect, e.recognize, e.hears, e.translate, e.pairs)
     announcer = Announcer(e.say, settings.pipeline.speak)
     access = Access(Tenants(store.database), anonymous=True)
-    api = build_api(Desk(store, settings, roots, e.recognize, e.hears), access, ready, transcriber, announcer, settings)
+    api = build_api(
+        Desk(store, settings, roots, e.recognize, e.hears, e.detect), access, ready, transcriber, announcer, settings
+    )
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:
         yield client

@@ -119,7 +119,7 @@ class Context:
 
 async def test_a_flood_over_grpc_likewise(house: House) -> None:
     settings = AppSettings.model_validate({"ingress": {"submissions_a_minute": 1}})
-    desk = Desk(house.store, settings, house.roots, nothing, nothing)
+    desk = Desk(house.store, settings, house.roots, nothing, nothing, nothing)
     methods = Ingress.func_or_class
     door = SimpleNamespace(_desk=desk, _settings=settings, _access=Access(house.tenants, anonymous=True))
     door._caller = lambda context: methods._caller(door, context)
