@@ -73,6 +73,10 @@ class Breaking:
 
     pace = Pace(None)
 
+    @property
+    def calls(self) -> "Breaking":
+        return self
+
     def __getattr__(self, name: str) -> Any:
         return self._break
 
