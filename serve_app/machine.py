@@ -31,6 +31,16 @@ class Gpu:
     missing: tuple[str, ...]
 
 
+def nvidia_smi(*fields: str) -> list[list[str]]:
+    """A row of these fields for each GPU that the driver's own tool lists; none without the tool. Memory is in MiB."""
+    query = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [[value.strip() for value in line.split(",")] for line in answer.splitlines()]
+
+
 def cores() -> float:
     """Those that this process may use; in a container what its limit allows."""
     allowed = float(len(os.sched_getaffinity(0)))

@@ -5,7 +5,7 @@ tenants: that works while the service is down, too. With one of them they ask ov
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -201,8 +201,12 @@ def resume(job_id: Id, url: Url = "", key: Key = "", as_json: AsJson = False) ->
 @app.command("retry")
 def retry(job_id: Id, wait: Follow = False, url: Url = "", key: Key = "", as_json: AsJson = False) -> None:
     """Go on with a job that failed or was cancelled: what was finished is kept."""
+    again(lambda asked: asked.retry(job_id), job_id, wait, url, key, as_json)
+
+
+def again(begin: Callable[[Door], Job], job_id: str, wait: bool, url: str, key: str, as_json: bool) -> None:
     with door(url, key) as asked:
-        job = asked.retry(job_id)
+        job = begin(asked)
         job = followed(asked, job_id, as_json) if wait else job
     show(asdict(job) if as_json else {job.id: job.message}, as_json)
 
@@ -260,10 +264,7 @@ def said(text: str | None) -> str | Keep | None:
 @app.command("redub")
 def redub(job_id: Id, wait: Follow = False, url: Url = "", key: Key = "", as_json: AsJson = False) -> None:
     """Dub a completed job again: only what depends on changed segments is done."""
-    with door(url, key) as asked:
-        job = asked.redub(job_id)
-        job = followed(asked, job_id, as_json) if wait else job
-    show(asdict(job) if as_json else {job.id: job.message}, as_json)
+    again(lambda asked: asked.redub(job_id), job_id, wait, url, key, as_json)
 
 
 @app.command("result")

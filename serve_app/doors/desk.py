@@ -147,9 +147,6 @@ class Desk:
         await self.job(caller, job_id)
         return await asyncio.to_thread(self._store.control, job_id, control)
 
-    async def counts(self) -> dict[str, int]:
-        return await asyncio.to_thread(self._store.counts)
-
     async def insights(self, caller: Caller, job_id: str) -> list[Insight]:
         """What was decided for this job; before the first decision, that it was accepted."""
         job = await self.job(caller, job_id)

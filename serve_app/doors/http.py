@@ -18,15 +18,14 @@ from typing import Annotated, Any
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.app import AppSettings
 from configs.pipeline import Subtitles
 from models.errors import DubError, InvalidJob, NotAllowed
 from serve_app.doors import openai, segments, session, speech, usage, wire
-from serve_app.doors.access import FORM_BYTES, Access, Caller, Confirm, Guard, Who
+from serve_app.doors.access import Access, Caller, Confirm, Guard, Who
+from serve_app.doors.bodies import BodyLimit
 from serve_app.doors.calls import Counted
 from serve_app.doors.console import add_console
 from serve_app.doors.deliveries import add_deliveries
@@ -69,7 +68,7 @@ def build_api(
     api.add_exception_handler(Exception, on_error)
     api.add_exception_handler(HTTPException, on_refusal)
     api.add_exception_handler(RequestValidationError, on_unfit)
-    api.add_middleware(BodyLimit, desk=desk, transcriber=transcriber)
+    api.add_middleware(BodyLimit, desk=desk, transcriber=transcriber, refuse=on_error)
     api.add_middleware(Counted, calls=desk.calls, refuse=on_error)
     api.add_middleware(Guard, access=access, admit=desk.admit, refuse=on_error)
     api.add_middleware(Seen)  # the last one stands outermost
@@ -131,53 +130,6 @@ def refusal(
     if openai.speaks(request.url.path):
         return openai.refusal(status, code, message, param, headers)
     return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
-
-
-class BodyLimit:
-    """Refuses a body by its announced length, and stops one without a length at the same number of bytes."""
-
-    def __init__(self, app: ASGIApp, desk: Desk, transcriber: Transcriber) -> None:
-        self._app = app
-        self._desk = desk
-        self._transcriber = transcriber
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        limit, too_large = self._limit(scope["path"])
-        length = Headers(scope=scope).get("content-length", "")
-        if length.isdecimal() and int(length) > limit:
-            answer = await on_error(Request(scope), too_large)
-            await answer(scope, receive, send)
-            return
-        await self._app(scope, counted(receive, limit, too_large), send)
-
-    def _limit(self, path: str) -> tuple[int, TooLarge]:
-        """Bytes that a body at this address may have, and what is said to a larger one."""
-        if path == speech.URL:
-            return speech.BYTES, speech.too_large()
-        if openai.speaks(path):
-            return self._transcriber.max_bytes + FORM_BYTES, self._transcriber.too_large()
-        if path == session.URL:
-            return session.BYTES, session.too_large()
-        if segments.speaks(path):
-            return segments.BYTES, segments.too_large()
-        return self._desk.max_upload_bytes + FORM_BYTES, self._desk.too_large()
-
-
-def counted(receive: Receive, limit: int, too_large: TooLarge) -> Receive:
-    seen = 0
-
-    async def counting() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:  # the one exception that the form parser lets through as it is
-            raise HTTPException(413) from too_large
-        return message
-
-    return counting
 
 
 def add_jobs(api: FastAPI, desk: Desk) -> None:

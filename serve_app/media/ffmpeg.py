@@ -152,8 +152,8 @@ async def run(
     """Run ffmpeg to its end. `on_progress` gets fractions 0–1 of `duration` (seconds), `on_log` each line of the log.
 
     It may take `wall_s` seconds, and SLOWEST times `duration` more; a `patient` run takes what others leave of the
-    processor. Raises StageFailed(stage, …), transient where
-    another try may help; OutOfSpace; and whatever `stdin` raises.
+    processor. Raises StageFailed(stage, …), transient where another try may help; OutOfSpace; and whatever `stdin`
+    raises.
     """
     pulse = _Pulse(duration, on_progress)
     tail = _Tail(on_log)

@@ -8,7 +8,6 @@ length of the video.
 import asyncio
 import platform
 import shutil
-import subprocess
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from models.errors import InvalidJob, OutOfSpace, UnsupportedLanguage
 from models.translation.pairs import route
 from serve_app.jobs.job import Request
 from serve_app.jobs.report import Report
+from serve_app.machine import nvidia_smi
 from serve_app.media.probe import Source, look
 
 STAGE = "initialization"
@@ -109,13 +109,11 @@ def _cpu() -> str:
 
 
 def _gpu() -> tuple[str, int]:
-    """Name and memory in GiB of the first GPU that the driver's own tool lists."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    """Name and memory in GiB of the first GPU."""
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
-        name, _, mib = answer.splitlines()[0].rpartition(",")
-        return name.strip(), round(float(mib) / 1024)
-    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
+        *name, mib = nvidia_smi("name", "memory.total")[0]
+        return ", ".join(name), round(float(mib) / 1024)
+    except (IndexError, ValueError):
         return "none", 0
 
 

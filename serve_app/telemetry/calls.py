@@ -21,12 +21,13 @@ class Seen:
         if scope["type"] != "http" or scope["path"] in UNSEEN:
             await self._app(scope, receive, send)
             return
-        code, began = 500, time.perf_counter()
+        began = time.perf_counter()
+        code, seconds = 500, 0.0
 
         async def heard(message: Message) -> None:
-            nonlocal code
+            nonlocal code, seconds
             if message["type"] == "http.response.start":
-                code = message["status"]
+                code, seconds = message["status"], time.perf_counter() - began
             await send(message)
 
         with traces.span("HTTP", traces.parent_of(Headers(scope=scope))) as span:
@@ -36,14 +37,13 @@ class Seen:
                 call = f"{scope['method']} {_route(scope)}"
                 span.update_name(call)
                 span.set_attribute("http.response.status_code", code)
-                told(call, "http", str(code), time.perf_counter() - began)
+                told(call, "http", str(code), seconds or time.perf_counter() - began)
 
 
-def told(call: str, door: str, code: str, seconds: float | None) -> None:
-    """`seconds` of a call that ends by itself; None for a stream."""
+def told(call: str, door: str, code: str, seconds: float) -> None:
+    """`seconds` until the answer began: streams go on for as long as their jobs."""
     metrics.add("dubserve_calls_total", door=door, call=call, code=code)
-    if seconds is not None:
-        metrics.observe("dubserve_call_seconds", seconds, door=door)
+    metrics.observe("dubserve_call_seconds", seconds, door=door)
 
 
 def _route(scope: Scope) -> str:

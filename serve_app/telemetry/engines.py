@@ -22,8 +22,8 @@ def _observed(name: str, verb: Callable[[Any], Awaitable[Any]]) -> Callable[[Any
     async def ask(item: Any) -> Any:
         with traces.span(name), metrics.asked(SHELVES[name]):
             answer = await verb(item)
-        for reason in getattr(answer, "failed", ()):
-            metrics.add("dubserve_fallbacks_total", engine=str(reason).partition(":")[0][:40])
+        if getattr(answer, "failed", ()):
+            metrics.add("dubserve_fallbacks_total", engine=answer.voice.partition(":")[0])
         return answer
 
     return ask

@@ -48,14 +48,14 @@ KINDS: dict[str, tuple[Any, str, tuple[str, ...], dict[str, Any]]] = {
     ),
     "dubserve_engine_errors_total": (Counter, "Questions that an engine answered with an error.", ("shelf",), {}),
     "dubserve_fallbacks_total": (
-        Counter, "Clips that a speech engine refused, so that another was asked.", ("engine",), {}
+        Counter, "Clips that an engine has spoken because one before it would not.", ("engine",), {}
     ),
     "dubserve_batch_seconds": (Histogram, "Time that a batch computes.", ("shelf",), {"buckets": SECONDS}),
     "dubserve_batch_size": (Histogram, "Items in a batch.", ("shelf",), {"buckets": SIZES}),
     "dubserve_batch_fill": (Histogram, "Share of what a batch may hold.", ("shelf",), {"buckets": SHARES}),
     "dubserve_calls_total": (Counter, "Calls at the doors, by their code.", ("door", "call", "code"), {}),
     "dubserve_call_seconds": (
-        Histogram, "Time that a call takes; streams are not in here.", ("door",), {"buckets": SECONDS}
+        Histogram, "Time until the answer to a call begins.", ("door",), {"buckets": SECONDS}
     ),
 }  # fmt: skip
 """What processes tell, by name: its kind, its meaning, its labels."""

@@ -4,7 +4,6 @@ Tenants are labels, so that alerts can name them; but only the busiest of them, 
 drowns its Prometheus. The others are one line, `other`.
 """
 
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from serve_app.jobs.database import Database
 from serve_app.jobs.job import State
 from serve_app.jobs.overview import standings
 from serve_app.jobs.tables import jobs
+from serve_app.machine import nvidia_smi
 from serve_app.telemetry import metrics
 
 TENANTS = 50
@@ -86,11 +86,6 @@ def _busiest(tenants: dict[str, dict[str, int]]) -> dict[tuple[str, ...], float]
 
 
 def _gpus() -> list[tuple[str, float]]:
-    """Number and bytes in use of each GPU that the driver's own tool lists."""
-    query = ["nvidia-smi", "--query-gpu=index,memory.used", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=5, check=True).stdout
-        rows = [line.split(",") for line in answer.splitlines()]
-        return [(number.strip(), float(mib) * 2**20) for number, mib in rows]
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return []
+    """Number and bytes in use of each GPU."""
+    rows = nvidia_smi("index", "memory.used")
+    return [(number, float(mib) * 2**20) for number, mib in rows if mib.isdecimal()]

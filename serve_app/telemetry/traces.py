@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from opentelemetry import context, trace
+from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from configs.app import TelemetrySettings
@@ -74,19 +74,6 @@ def batch(told: Batch) -> None:
     links = [trace.Link(one) for one in asked]
     begun = _TRACER.start_span("batch", above, attributes=facts, links=links, start_time=round(1e9 * told.began))
     begun.end(round(1e9 * told.ended))
-
-
-@contextmanager
-def within(parent: str) -> Iterator[None]:
-    """What is begun within this belongs to the span whose `traceparent` this is, if to any."""
-    if not parent:
-        yield
-        return
-    token = context.attach(_CARRIER.extract({HEADER: parent}))
-    try:
-        yield
-    finally:
-        context.detach(token)
 
 
 def parent_of(headers: Mapping[str, str]) -> str:

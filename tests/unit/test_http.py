@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from configs.app import AppSettings, JobSettings, Roots
-from serve_app.doors.access import Access
+from serve_app.doors.access import FORM_BYTES, Access
 from serve_app.doors.desk import Desk
-from serve_app.doors.http import FORM_BYTES, Ready, build_api, satisfiable
+from serve_app.doors.http import Ready, build_api, satisfiable
 from serve_app.doors.speech import Announcer
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.job import Control, Quality, Request, Result

@@ -19,9 +19,9 @@ from configs.pipeline import LANGUAGES
 from models.echo import EchoRecognizer, EchoTranslator, EchoTts, EchoVad
 from models.errors import ArtifactMissing, StageFailed, UnsupportedLanguage
 from models.segment import Clip, Segment, Span, Speech, Transcript, Utterance, Word
-from serve_app.doors.access import Access
+from serve_app.doors.access import FORM_BYTES, Access
 from serve_app.doors.desk import Desk
-from serve_app.doors.http import FORM_BYTES, build_api
+from serve_app.doors.http import build_api
 from serve_app.doors.openai import NAMES, name_of, written
 from serve_app.doors.speech import Announcer
 from serve_app.doors.transcribe import Transcriber
