@@ -1,0 +1,1 @@
+import configs  # noqa: F401 - before NumPy

@@ -6,5 +6,7 @@ disk, the hub's client with each download. Both ask these variables when they ar
 
 import os
 
+import configs  # noqa: F401 - before NumPy
+
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
