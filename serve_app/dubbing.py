@@ -122,7 +122,7 @@ class Dubbing:
         segments = await self.steps.take("audio_sync", f"{name}/sync", made_from, work, all_said)
         self.done[number] = [own.get(segment.id, segment) for segment in segments]
         if number == 0 and self.target not in self.request.also:
-            self.showing = asyncio.create_task(self.preview(window))  # while the next windows, and the film, are made
+            self.showing = asyncio.create_task(self.preview(window))  # while the next windows are made
 
     def judge(self) -> Judge | None:
         """Who listens to the dub; None where that is not wanted, or the recogniser does not hear its language."""
@@ -193,14 +193,17 @@ class Dubbing:
         self.report.describe(early_preview=str(out))
         self.report.log("video_combination", f"An early preview shows the first {seconds:.0f} s", "success")
 
+    async def shown_early(self) -> None:
+        """Returns when the early preview is there, if there is to be one: the film would take its processor."""
+        if self.showing is not None:
+            await self.showing
+
     @contextlib.asynccontextmanager
     async def previews(self, windows: Sequence[Span]) -> AsyncIterator[Excerpts]:
-        """They are made while the block lasts. The early one is waited for at its end, unless the block has failed."""
+        """They are made while the block lasts."""
         try:
             async with self.excerpts(windows) as excerpts:
                 yield excerpts
-            if self.showing is not None:
-                await self.showing
         finally:
             if self.showing is not None:
                 self.showing.cancel()

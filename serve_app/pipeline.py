@@ -142,6 +142,7 @@ class Line:
         async with dubbings[0].previews(cuts) as excerpts:
             if not await self.through_windows(cuts, source, wav, heard, dubbings, excerpts):
                 raise NoSpeech("nothing intelligible was said; choose another audio track or a larger speech model")
+            await dubbings[0].shown_early()
             self.same_input()
             result, *others = [await dubbing.finish() for dubbing in dubbings]
         return replace(result, further=dict(zip(self.request.also, others, strict=True)))
