@@ -32,6 +32,9 @@ class JobSettings(Settings):
     min_free_disk_bytes: int = Field(
         1024**3, ge=0, description="likewise, on the disks of the work folder and of the results"
     )
+    min_free_gpu_bytes: int = Field(
+        0, ge=0, description="likewise, of the memory of each GPU that nvidia-smi lists; 0: it is not asked"
+    )
     max_load: float | None = Field(
         None, gt=0, description="likewise, while more processes than this want each core; null: however many do"
     )

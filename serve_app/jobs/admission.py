@@ -6,7 +6,8 @@ that wait, and looks again when the next token comes, within a second. Running j
 
 It looks at what is there now, not at what the jobs under way will still take; how much disk a job needs is known when
 its video has been probed (`prepare`). Memory is what the kernel calls available, or what the container's limit leaves.
-GPU memory belongs to the replicas of the engines, which hold their weights all the time, and is not looked at.
+GPU memory is held by the engines' replicas all the time, so it is looked at only where a config says how much has to be
+free besides, which NVENC needs for each film.
 """
 
 import asyncio
@@ -15,12 +16,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from configs.app import JobSettings, Roots
 from serve_app.jobs.store import Store
+from serve_app.machine import nvidia_smi
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +33,25 @@ CGROUP = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """Bytes available, and processes that want a core for each core there is."""
+    """Bytes available, and processes that want a core for each core there is; `gpu` is the GPU with the least."""
 
     memory: int
     disk: int
     load: float
+    gpu: int | None = None
 
 
-def headroom(roots: Roots) -> Headroom:
+def headroom(roots: Roots, gpus: bool = False) -> Headroom:
     disks = (shutil.disk_usage(root).free for root in (roots.work, roots.artifacts))
     memory = min([psutil.virtual_memory().available, *_left_to_container(CGROUP)])
-    return Headroom(memory, min(disks), os.getloadavg()[0] / (os.cpu_count() or 1))
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return Headroom(memory, min(disks), load, _left_on_gpus() if gpus else None)
+
+
+def _left_on_gpus() -> int | None:
+    """None where the driver's tool is not there or tells none."""
+    free = [int(mib) * 2**20 for (mib,) in nvidia_smi("memory.free") if mib.isdecimal()]
+    return min(free, default=None)
 
 
 def _left_to_container(cgroup: Path) -> Iterator[int]:
@@ -67,7 +78,7 @@ class Admission:
         self._store = store
         self._settings = settings
         self._roots = roots
-        self._read = read or headroom
+        self._read = read or partial(headroom, gpus=settings.min_free_gpu_bytes > 0)
         self._said = ""
 
     async def refuses(self) -> bool:
@@ -85,6 +96,8 @@ class Admission:
             return f"less than {rules.min_free_disk_bytes / 1e9:.1f} GB of disk are free"
         if room.memory < rules.min_free_memory_bytes:
             return f"less than {rules.min_free_memory_bytes / 1e9:.1f} GB of memory are free"
+        if room.gpu is not None and room.gpu < rules.min_free_gpu_bytes:
+            return f"less than {rules.min_free_gpu_bytes / 1e9:.1f} GB of a GPU's memory are free"
         if rules.max_load is not None and room.load > rules.max_load:
             return f"more than {rules.max_load:g} processes want each core"
         return ""

@@ -21,6 +21,7 @@ from tests.unit.test_pipeline import ECHO
 from tests.unit.test_runner import House
 
 SETTINGS = AppSettings.model_validate({**ECHO, "jobs": {"retry_s": 0.2, "space_s": 0.2, "renew_s": 0.05}})
+BOUNDS = {"max_load": 4.0, "min_free_gpu_bytes": 5 * 10**8}
 PLENTY = Headroom(memory=1 << 40, disk=1 << 50, load=0.0)
 
 
@@ -39,6 +40,7 @@ def messages(house: House) -> list[str]:
 SHORT = {
     "of disk": dataclasses.replace(PLENTY, disk=10**6),
     "of memory": dataclasses.replace(PLENTY, memory=10**6),
+    "of a GPU's memory": dataclasses.replace(PLENTY, gpu=10**6),
     "processes": dataclasses.replace(PLENTY, load=9.0),
 }
 
@@ -48,8 +50,8 @@ async def test_without_room_nothing_is_claimed_and_the_job_knows_why_once(
     house: House, monkeypatch: pytest.MonkeyPatch, lack: str
 ) -> None:
     now = [SHORT[lack]]
-    monkeypatch.setattr(admission, "headroom", lambda roots: now[0])
-    settings = SETTINGS.model_copy(update={"jobs": SETTINGS.jobs.model_copy(update={"max_load": 4.0})})
+    monkeypatch.setattr(admission, "headroom", lambda roots, gpus: now[0])
+    settings = SETTINGS.model_copy(update={"jobs": SETTINGS.jobs.model_copy(update=BOUNDS)})
     drivers = [Runner(house.store, house.engines, settings, house.roots, name) for name in "ab"]
     for driver in drivers * 3:
         assert await driver.run_next() is None
@@ -86,6 +88,18 @@ def test_the_machine_is_read_and_so_is_a_container(
     assert headroom(house.roots).memory == 150
     (group / "memory.max").write_text("max\n")
     assert headroom(house.roots).memory > 10**6
+
+
+def test_the_gpu_with_the_least_memory_left_counts_and_is_asked_only_where_wanted(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert headroom(house.roots, gpus=True).gpu is None
+    tool.write_text("#!/bin/sh\necho 4000\necho 300\necho '[N/A]'\n")
+    tool.chmod(0o755)
+    assert headroom(house.roots).gpu is None
+    assert headroom(house.roots, gpus=True).gpu == 300 * 2**20
 
 
 class Broken:
