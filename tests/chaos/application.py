@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import yaml
 
+from models.errors import StageFailed
 from serve_app.demo import wait_until_ready
 from serve_app.grpc_client import GrpcClient
 from tests.service import REPOSITORY, free_port
@@ -39,6 +40,8 @@ PARTS = ("Driver", "Recognizer", "Translator", "Ingress", "proxy", "ffmpeg")
 
 UPDATED = "\nupdated"
 UPDATE_S = 180.0
+TOLD = 4000
+"""Characters of its log, the last ones, where it does not start."""
 
 
 class Application:
@@ -87,7 +90,10 @@ class Application:
                 cwd=REPOSITORY,
                 start_new_session=True,
             )
-        wait_until_ready(self._process, f"http://127.0.0.1:{self._http}/readyz")
+        try:
+            wait_until_ready(self._process, f"{self.http_url}/readyz")
+        except StageFailed as error:
+            raise RuntimeError(self._log.read_text()[-TOLD:]) from error
         return time.monotonic() - began
 
     def update(self) -> float:
