@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import yaml
 from rich.console import Console
@@ -88,8 +88,11 @@ def doors(config: Path) -> tuple[str, str]:
     return f"{scheme}://127.0.0.1:{http.get('port', 8000)}", f"127.0.0.1:{grpc.get('port', 9000)}"
 
 
-def run_demo(video: Path, target: str, out: Path, config: Path, console: Console) -> None:
-    """Dubs `video` through a service of its own and leaves the dub, both SRT files and the report in `out`."""
+def run_demo(video: Path, target: str, out: Path, config: Path, console: Console) -> dict[str, Any]:
+    """Dubs `video` through a service of its own and leaves the dub, both SRT files and the report in `out`.
+
+    Returns the files and the seconds it took. Where the console is quiet, what the service prints goes to stderr.
+    """
     began = time.monotonic()
     http, grpc = doors(config)
     out.mkdir(parents=True, exist_ok=True)
@@ -98,16 +101,18 @@ def run_demo(video: Path, target: str, out: Path, config: Path, console: Console
         upload = Path(roots["UPLOADS_DIR"], video.name)
         upload.parent.mkdir()
         shutil.copy(video, upload)
-        with running_service(config, http, roots):
+        with running_service(config, http, roots, sys.stderr.buffer if console.quiet else None):
             console.print(f"service ready after {time.monotonic() - began:.1f} s")
             session = f"demo-{uuid.uuid4().hex[:8]}"
             with GrpcClient(grpc) as client, Screen(console) as screen:
                 result = follow(client, session, upload, target, screen)
             report = collect(result, Path(roots["ARTIFACTS_DIR"]), session, video.stem, out)
     console.print(*tables(report, result.processing_time_seconds))
-    console.print(f"[green]done[/green] in {time.monotonic() - began:.1f} s, start and stop of the service included:")
-    for path in sorted(out.iterdir()):
+    seconds, files = round(time.monotonic() - began, 1), [str(path) for path in sorted(out.iterdir())]
+    console.print(f"[green]done[/green] in {seconds} s, start and stop of the service included:")
+    for path in files:
         console.print(f"  {path}", markup=False, highlight=False)
+    return {"seconds": seconds, "files": files}
 
 
 def collect(result: pb.TranslationResult, artifacts: Path, session: str, stem: str, out: Path) -> Path:

@@ -8,8 +8,8 @@ import typer
 
 from configs.app import Roots
 from serve_app.commands import terminal
-from serve_app.commands.options import REPOSITORY, Config, To, config_file, settings_of
-from serve_app.commands.terminal import told
+from serve_app.commands.options import REPOSITORY, AsJson, Config, To, config_file, settings_of
+from serve_app.commands.terminal import quiet, show, told
 from serve_app.telemetry import logs, metrics
 
 
@@ -35,10 +35,10 @@ def serve(
             logs.begin("serve", telemetry, roots)
             serve_until_stopped(chosen, lambda line: logs.event("service", line), verbose, json_lines=True)
         else:
-            serve_until_stopped(chosen, show, verbose)
+            serve_until_stopped(chosen, say, verbose)
 
 
-def show(line: str) -> None:
+def say(line: str) -> None:
     terminal.console.print(line, markup=False, highlight=False)
 
 
@@ -47,6 +47,7 @@ def demo(
     to: To = "es",
     out: Annotated[Path, typer.Option(help="folder for the results")] = Path("out/demo"),
     config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     """Start the service, dub a video through its gRPC door, show everything, stop it."""
     from serve_app.demo import run_demo
@@ -54,4 +55,6 @@ def demo(
     with told():
         chosen = config_file(config)
         settings_of(chosen)
-        run_demo(video.resolve(), to, out, chosen, terminal.console)
+        made = run_demo(video.resolve(), to, out, chosen, quiet(as_json))
+        if as_json:
+            show(made, as_json)
