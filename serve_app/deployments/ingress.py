@@ -24,13 +24,14 @@ from ray.serve.handle import DeploymentHandle
 
 from configs.app import AppSettings, Roots
 from configs.base import Settings
-from models.errors import InvalidJob
+from models.errors import InvalidJob, StageFailed
 from models.registry import load
 from serve_app.deployments.batch import calling
 from serve_app.doors import wire
 from serve_app.doors.access import Access, Caller
 from serve_app.doors.calls import Call
 from serve_app.doors.desk import Desk
+from serve_app.doors.health import Health
 from serve_app.doors.http import build_api, control_of
 from serve_app.doors.speech import Announcer
 from serve_app.doors.tls import address_of, check_caller
@@ -88,7 +89,8 @@ class Ingress:
         loops = [self._desk.watch, tokens, cleanup]
         if roots.webhook_secret:
             loops.append(Webhooks(self._desk.outbox, settings.webhooks, signing_key(roots.webhook_secret)))
-        self._loops = [asyncio.create_task(loop.run()) for loop in loops]
+        self._loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in loops]
+        self._health = Health(self._ready)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self._desk, self._access, self._ready, self._transcriber, self._announcer, self._settings)
@@ -189,14 +191,37 @@ class Ingress:
 
         return await answered("GetAIInsights", answer(), grpc_context, pb.AIInsightsResponse())
 
-    async def Check(self, request: health_pb2.HealthCheckRequest) -> health_pb2.HealthCheckResponse:  # noqa: N802
+    async def Check(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, grpc_context: RayServegRPCContext
+    ) -> health_pb2.HealthCheckResponse:
         """grpc.health.v1: serving once every part is ready."""
+        answer = await self._health.status(request.service)
+        if answer.status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+            grpc_context.set_code(grpc.StatusCode.NOT_FOUND)
+            grpc_context.set_details("there is no service of this name here")
+        return answer
+
+    async def Watch(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, grpc_context: RayServegRPCContext
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        try:
+            async for answer in self._health.watch(request.service):
+                yield answer
+        except Exception as error:
+            raise refuse(grpc_context, error) from None
+
+    async def List(self, request: health_pb2.HealthListRequest) -> health_pb2.HealthListResponse:  # noqa: N802
         del request
-        states = health_pb2.HealthCheckResponse
-        ready = all((await self._ready()).values())
-        return states(status=states.SERVING if ready else states.NOT_SERVING)
+        return health_pb2.HealthListResponse(statuses=await self._health.all())
 
     # -- health ----------------------------------------------------------------------------------------------------
+
+    def check_health(self) -> None:
+        """Asked by Serve. A loop ends by an error alone, and without it jobs would wait and streams stand still."""
+        for loop in self._loops:
+            if loop.done():
+                error = None if loop.cancelled() else loop.exception()
+                raise StageFailed("serve", f"the loop {loop.get_name()} has ended") from error
 
     async def _ready(self) -> dict[str, bool]:
         """Which parts could work now. Asks Serve, not the replicas: a question would queue behind their work.
