@@ -47,6 +47,7 @@ from serve_app.media.probe import look
 from serve_app.proto import translation_pb2 as pb
 from serve_app.telemetry import begin, traces
 from serve_app.telemetry.calls import told
+from serve_app.telemetry.engines import observing
 
 Message = TypeVar("Message")
 READY_S = 5.0
@@ -68,10 +69,10 @@ class Ingress:
         self._store.create()
         self._app = serve.get_replica_context().app_name
         self._settings, engines = settings, settings.engines
-        recognize = calling(recognizer.recognize, "transcription", traced=True)
+        recognize = observing("recognize", calling(recognizer.recognize, "transcription", traced=True))
         hears = calling(recognizer.languages, "transcription")
         self._access = Access(Tenants(self._store.database), settings.ingress.anonymous)
-        detect = in_thread(late("vad", engines.vad.engine, engines.vad, "detect"))
+        detect = observing("detect", in_thread(late("vad", engines.vad.engine, engines.vad, "detect")))
         self._desk = Desk(self._store, settings, roots, recognize, hears, detect, look)
         self._transcriber = Transcriber(
             settings,
@@ -79,11 +80,11 @@ class Ingress:
             detect,
             recognize,
             hears,
-            calling(translator.translate, "translation", traced=True),
+            observing("translate", calling(translator.translate, "translation", traced=True)),
             calling(translator.pairs, "translation"),
         )
         say = in_thread(late("tts", "fallback", engines.tts, "speak"), at_once=engines.tts.at_once)
-        self._announcer = Announcer(say, settings.pipeline.speak)
+        self._announcer = Announcer(observing("speak", say), settings.pipeline.speak)
         tokens = Tokens(self._store, driver.run.remote, settings.jobs.tick_s)
         cleanup = Cleanup(self._store, roots, settings.cleanup)
         loops = [self._desk.watch, tokens, cleanup]
