@@ -21,6 +21,7 @@ it may, it runs in a network namespace of its own.
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -116,6 +117,7 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=120.0, help="seconds for what is under way at the end")
     asked = parser.parse_args()
     alone("tests.bench.soak", sys.argv[1:])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # as Ctrl-C does: the service goes as well
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
         outcome = soak(asked, Path(folder))
     for name, (first, by_median, by_line, flat) in outcome.growth().items():

@@ -302,8 +302,9 @@ def options(arguments: list[str]) -> argparse.Namespace:
 
 def main() -> int:
     asked = options(sys.argv[1:])
-    if os.geteuid() == 0 or asked.database != "postgresql":  # who is made root to get a namespace cannot be another
-        alone("tests.chaos", sys.argv[1:])  # user in there, and PostgreSQL wants no root
+    # who is made root to get a namespace cannot be another user in there, and PostgreSQL wants no root
+    if os.geteuid() == 0 or asked.database != "postgresql":
+        alone("tests.chaos", sys.argv[1:])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # as Ctrl-C does: the service goes as well
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
         outcome = chaos(asked, Path(folder))
