@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,11 +32,13 @@ def in_thread(verb: Callable[[list[Item]], list[Answer]], at_once: int = 1) -> C
     """An engine's verb as an async callable of one item; at most `at_once` threads work in it.
 
     A thread cannot be cancelled. It belongs to a pool, so one whose caller has gone keeps its place until it is done.
+    It works in the context of its caller: what it tells is told of the same job and in the same trace.
     """
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="engine")
 
     async def one(item: Item) -> Answer:
-        [answer] = await asyncio.get_running_loop().run_in_executor(pool, verb, [item])
+        work = partial(copy_context().run, verb, [item])
+        [answer] = await asyncio.get_running_loop().run_in_executor(pool, work)
         return answer
 
     return one

@@ -111,7 +111,7 @@ def grpc() -> str:
     intro = f"""
 Package `translation`, service `TranslationService`, port 50051, no TLS, no metadata needed. A key goes into the
 metadata as `authorization: Bearer …`, and `priority`, a whole number, can stand beside it. The file itself is
-`serve_app/proto/translation.proto`; server reflection and `grpc.health.v1.Health/Check` are there, too.
+`serve_app/proto/translation.proto`; server reflection and `grpc.health.v1.Health` are there, too.
 
 {table(("call", "takes", "answers"), calls)}
 """

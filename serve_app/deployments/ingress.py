@@ -24,13 +24,14 @@ from ray.serve.handle import DeploymentHandle
 
 from configs.app import AppSettings, Roots
 from configs.base import Settings
-from models.errors import InvalidJob
+from models.errors import InvalidJob, StageFailed
 from models.registry import load
 from serve_app.deployments.batch import calling
 from serve_app.doors import wire
 from serve_app.doors.access import Access, Caller
 from serve_app.doors.calls import Call
 from serve_app.doors.desk import Desk
+from serve_app.doors.health import Health
 from serve_app.doors.http import build_api, control_of
 from serve_app.doors.speech import Announcer
 from serve_app.doors.tls import address_of, check_caller
@@ -46,6 +47,7 @@ from serve_app.media.probe import look
 from serve_app.proto import translation_pb2 as pb
 from serve_app.telemetry import begin, traces
 from serve_app.telemetry.calls import told
+from serve_app.telemetry.engines import observing
 
 Message = TypeVar("Message")
 READY_S = 5.0
@@ -67,10 +69,10 @@ class Ingress:
         self._store.create()
         self._app = serve.get_replica_context().app_name
         self._settings, engines = settings, settings.engines
-        recognize = calling(recognizer.recognize, "transcription", traced=True)
+        recognize = observing("recognize", calling(recognizer.recognize, "transcription", traced=True))
         hears = calling(recognizer.languages, "transcription")
         self._access = Access(Tenants(self._store.database), settings.ingress.anonymous)
-        detect = in_thread(late("vad", engines.vad.engine, engines.vad, "detect"))
+        detect = observing("detect", in_thread(late("vad", engines.vad.engine, engines.vad, "detect")))
         self._desk = Desk(self._store, settings, roots, recognize, hears, detect, look)
         self._transcriber = Transcriber(
             settings,
@@ -78,17 +80,18 @@ class Ingress:
             detect,
             recognize,
             hears,
-            calling(translator.translate, "translation", traced=True),
+            observing("translate", calling(translator.translate, "translation", traced=True)),
             calling(translator.pairs, "translation"),
         )
         say = in_thread(late("tts", "fallback", engines.tts, "speak"), at_once=engines.tts.at_once)
-        self._announcer = Announcer(say, settings.pipeline.speak)
+        self._announcer = Announcer(observing("speak", say), settings.pipeline.speak)
         tokens = Tokens(self._store, driver.run.remote, settings.jobs.tick_s)
         cleanup = Cleanup(self._store, roots, settings.cleanup)
         loops = [self._desk.watch, tokens, cleanup]
         if roots.webhook_secret:
             loops.append(Webhooks(self._desk.outbox, settings.webhooks, signing_key(roots.webhook_secret)))
-        self._loops = [asyncio.create_task(loop.run()) for loop in loops]
+        self._loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in loops]
+        self._health = Health(self._ready)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self._desk, self._access, self._ready, self._transcriber, self._announcer, self._settings)
@@ -189,14 +192,37 @@ class Ingress:
 
         return await answered("GetAIInsights", answer(), grpc_context, pb.AIInsightsResponse())
 
-    async def Check(self, request: health_pb2.HealthCheckRequest) -> health_pb2.HealthCheckResponse:  # noqa: N802
+    async def Check(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, grpc_context: RayServegRPCContext
+    ) -> health_pb2.HealthCheckResponse:
         """grpc.health.v1: serving once every part is ready."""
+        answer = await self._health.status(request.service)
+        if answer.status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+            grpc_context.set_code(grpc.StatusCode.NOT_FOUND)
+            grpc_context.set_details("there is no service of this name here")
+        return answer
+
+    async def Watch(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, grpc_context: RayServegRPCContext
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        try:
+            async for answer in self._health.watch(request.service):
+                yield answer
+        except Exception as error:
+            raise refuse(grpc_context, error) from None
+
+    async def List(self, request: health_pb2.HealthListRequest) -> health_pb2.HealthListResponse:  # noqa: N802
         del request
-        states = health_pb2.HealthCheckResponse
-        ready = all((await self._ready()).values())
-        return states(status=states.SERVING if ready else states.NOT_SERVING)
+        return health_pb2.HealthListResponse(statuses=await self._health.all())
 
     # -- health ----------------------------------------------------------------------------------------------------
+
+    def check_health(self) -> None:
+        """Asked by Serve. A loop ends by an error alone, and without it jobs would wait and streams stand still."""
+        for loop in self._loops:
+            if loop.done():
+                error = None if loop.cancelled() else loop.exception()
+                raise StageFailed("serve", f"the loop {loop.get_name()} has ended") from error
 
     async def _ready(self) -> dict[str, bool]:
         """Which parts could work now. Asks Serve, not the replicas: a question would queue behind their work.

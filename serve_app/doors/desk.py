@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from configs.app import AppSettings, Roots
-from configs.pipeline import PrepareSettings
 from models.errors import InvalidJob, JobNotFound, OutOfSpace, StageFailed, WrongState
 from models.segment import Clip, Span, Transcript
 from models.translation.pairs import check
 from serve_app.doors.access import Caller
 from serve_app.doors.detect import Detection, detect_language
 from serve_app.doors.pace import Pace
+from serve_app.doors.places import Look, Places
 from serve_app.doors.wire import PREVIEW
 from serve_app.hearing import transcripts
 from serve_app.jobs.calls import Calls
@@ -45,8 +45,6 @@ T = TypeVar("T")
 CHUNK = 1 << 20
 BOM = b"\xef\xbb\xbf"
 MAX_PRIORITY = 100
-LOOKS = 4
-"""Videos that are looked into at once, in a child process each; others wait."""
 GENDERS = ("", "male", "female", "neutral")
 
 
@@ -67,7 +65,7 @@ class Desk:
         recognize: Callable[[Clip], Awaitable[Transcript]],
         hears: Callable[[], Awaitable[frozenset[str] | None]],
         detect: Callable[[Clip], Awaitable[list[Span]]],
-        look: Callable[[Path, PrepareSettings], Awaitable[object]] | None = None,
+        look: Look | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -75,8 +73,7 @@ class Desk:
         self._recognize = recognize
         self._hears = hears
         self._detect = detect
-        self._look = look
-        self._looks = asyncio.Semaphore(LOOKS)
+        self.places = Places(store, roots.artifacts, settings.pipeline.prepare, look)
         self.pace = Pace(settings.ingress.submissions_a_minute)
         self.database = store.database
         self.watch = Watch(store, settings.jobs)
@@ -113,7 +110,7 @@ class Desk:
     async def admit(self, caller: Caller, incoming: int = 0) -> None:
         """Counts the try. Raises NotAllowed (resource_exhausted) when a job with `incoming` bytes would be refused."""
         self.pace.check(caller)
-        await asyncio.to_thread(self._store.admit, caller.tenant, incoming)
+        await self.places.check(caller.tenant, incoming)
 
     async def job(self, caller: Caller, job_id: str) -> Job:
         return await asyncio.to_thread(self._own, caller, job_id)
@@ -164,12 +161,6 @@ class Desk:
             raise InvalidJob("there is no file at this path; upload the video first")
         not_of_others(real, caller.tenant, self._roots, self._store.owners)
         return real
-
-    async def inspect(self, video: Path) -> None:
-        """Raises UnreadableMedia for a video that its job would only refuse later."""
-        if self._look is not None:
-            async with self._looks:
-                await self._look(video, self._settings.pipeline.prepare)
 
     async def receive(self, caller: Caller, job_id: str, name: str, upload: BinaryIO) -> Path:
         """Keeps an uploaded file under the job's id. Raises TooLarge or OutOfSpace."""

@@ -165,9 +165,10 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
                 video = await desk.receive(caller, job_id, file.filename or "", file.file)
             else:
                 video = await desk.readable(caller, path or "")
-            await desk.inspect(video)
-            told = await transcript_of(desk, caller, job_id, transcript, transcript_path)
-            job = await desk.take(caller, replace(request, path=str(video), transcript=told))
+            request = replace(request, path=str(video))
+            async with desk.places.inspected(caller.tenant, request):
+                told = await transcript_of(desk, caller, job_id, transcript, transcript_path)
+                job = await desk.take(caller, replace(request, transcript=told))
         except BaseException:  # also when the client went away: nobody else will look for the upload
             await undivided(asyncio.to_thread(desk.withdraw, caller, job_id))
             raise

@@ -11,10 +11,11 @@ has four jobs waiting for each place that is left gets no more, so that one tena
 How many run at a time is no matter of accepting: the claim sees to it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
+from types import MappingProxyType
 
 from sqlalchemy import ColumnElement, Connection, Subquery, func, select, update
 
@@ -32,15 +33,27 @@ FULL_S = 3600.0
 """The same where somebody has to make room."""
 SPOKEN_A_SECOND = 15.0
 """Characters."""
+NOBODY: Mapping[str, str] = MappingProxyType({})
 GREEDY = 4
 """Jobs that a tenant may have waiting for each place in the queue that it leaves to others."""
 
 
-def admit(connection: Connection, tenant: str, max_queued: int, now: float, incoming: int = 0) -> None:
-    """Raises NotAllowed (resource_exhausted) when a new job with `incoming` bytes would pass a limit."""
-    _room(connection, tenant, max_queued)
+def admit(
+    connection: Connection,
+    tenant: str,
+    max_queued: int,
+    now: float,
+    incoming: int = 0,
+    ahead: Mapping[str, str] = NOBODY,
+) -> None:
+    """Raises NotAllowed (resource_exhausted) when a new job with `incoming` bytes would pass a limit.
+
+    `ahead` are jobs, by id with their tenants, that count as if they waited already, whether they have a row or not.
+    """
+    own = [job for job, whose in ahead.items() if whose == tenant]
+    _room(connection, tenant, max_queued, ahead, len(own))
     limits = held(connection, tenant)
-    if limits.queued is not None and _queued(connection, tenant) >= limits.queued:
+    if limits.queued is not None and _queued(connection, tenant, own) + len(own) >= limits.queued:
         raise exhausted(f"{limits.queued} jobs of yours wait already; try again when one of them has ended", BUSY_S)
     if limits.stored_bytes is not None and _stored(connection, tenant) + incoming > limits.stored_bytes:
         limit = limits.stored_bytes / 1024**2
@@ -67,13 +80,14 @@ def exhausted(message: str, retry_after: float) -> NotAllowed:
     return NotAllowed(message, "resource_exhausted", retry_after)
 
 
-def _room(connection: Connection, tenant: str, max_queued: int) -> None:
+def _room(connection: Connection, tenant: str, max_queued: int, ahead: Mapping[str, str], own: int) -> None:
     """Raises NotAllowed when the queue of all tenants has no place for one more job of this one."""
-    left = max_queued - _waiting(connection, max_queued)
+    others = jobs.c.id.not_in(ahead)
+    left = max_queued - _waiting(connection, max_queued, others) - len(ahead)
     if left <= 0:
         raise exhausted("so many jobs wait that no more are taken; try again later", BUSY_S)
-    held = _waiting(connection, GREEDY * left, jobs.c.tenant == tenant)
-    if held >= GREEDY * left:
+    held = _waiting(connection, GREEDY * left, others, jobs.c.tenant == tenant)
+    if held + own >= GREEDY * left:
         raise exhausted(
             "so many of the jobs that wait are yours that the room is kept for others; try again later", BUSY_S
         )
@@ -84,9 +98,9 @@ def _waiting(connection: Connection, enough: int, *rules: ColumnElement[bool]) -
     return connection.execute(select(func.count()).select_from(found)).scalar_one()
 
 
-def _queued(connection: Connection, tenant: str) -> int:
-    held = jobs.c.state.in_((State.WAITING, State.PAUSED))
-    return connection.execute(select(func.count()).where(held, jobs.c.tenant == tenant)).scalar_one()
+def _queued(connection: Connection, tenant: str, besides: Collection[str]) -> int:
+    held = jobs.c.state.in_((State.WAITING, State.PAUSED)), jobs.c.id.not_in(besides)
+    return connection.execute(select(func.count()).where(*held, jobs.c.tenant == tenant)).scalar_one()
 
 
 def _stored(connection: Connection, tenant: str) -> int:

@@ -16,7 +16,7 @@ cleanup alone (`oblivion`). All methods block: call them from a thread. Every pr
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -41,7 +41,7 @@ from serve_app.jobs.ledger import (
     locked,
     record,
 )
-from serve_app.jobs.quotas import admit, weigh
+from serve_app.jobs.quotas import NOBODY, admit, weigh
 from serve_app.jobs.reader import Reader
 from serve_app.jobs.submission import submit
 from serve_app.jobs.tables import job_from, jobs
@@ -87,10 +87,13 @@ class Store(Reader):
             limit = self._settings.max_queued
             return job_from(submit(connection, request, limit, self._clock(), stored_bytes, film))
 
-    def admit(self, tenant: str, incoming: int) -> None:
-        """Raises NotAllowed (resource_exhausted) when a new job with `incoming` bytes would be refused now."""
+    def admit(self, tenant: str, incoming: int, ahead: Mapping[str, str] = NOBODY) -> None:
+        """Raises NotAllowed (resource_exhausted) when a new job with `incoming` bytes would be refused now.
+
+        `ahead` are jobs, by id with their tenants, that count as if they waited already.
+        """
         with self._database.read() as connection:
-            admit(connection, tenant, self._settings.max_queued, self._clock(), incoming)
+            admit(connection, tenant, self._settings.max_queued, self._clock(), incoming, ahead)
 
     def control(self, job_id: str, control: Control) -> Job:
         """Pause, resume or cancel; asking twice is the same as asking once.

@@ -14,14 +14,16 @@ SHELVES = {"detect": "vad", "diarize": "speaker", "recognize": "asr", "translate
 def observed(models: Models) -> Models:
     """The same engines, seen."""
     verbs = {name: getattr(models, name) for name in SHELVES}
-    seen: dict[str, Any] = {name: _observed(name, verb) for name, verb in verbs.items() if verb is not None}
+    seen: dict[str, Any] = {name: observing(name, verb) for name, verb in verbs.items() if verb is not None}
     return replace(models, **seen)
 
 
-def _observed(name: str, verb: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
-    async def ask(item: Any) -> Any:
+def observing(name: str, verb: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """One verb of the seam, by its name there."""
+
+    async def ask(*args: Any) -> Any:
         with traces.span(name), metrics.asked(SHELVES[name]):
-            answer = await verb(item)
+            answer = await verb(*args)
         if getattr(answer, "failed", ()):
             metrics.add("dubserve_fallbacks_total", engine=answer.voice.partition(":")[0])
         return answer

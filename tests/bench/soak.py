@@ -1,59 +1,71 @@
 """Half an hour of everything at once: `make soak`; does anything grow, and is any job lost? JSON last.
 
-The application is the real one with echo engines that take a moment (`tests.chaos.engines`). Jobs of a few seconds come
-without a pause, so many at a time; some are cancelled, malformed requests come at both doors, and half-way through the
-first half a Driver is killed. Memory (PSS), open files and threads of all its processes are sampled, and looked at over
-the second half, when everything has been loaded, imported and cached that will be:
+The application is the real one with echo engines that take a moment (`tests.chaos.engines`). A few clients each have a
+job of a few seconds at a time: the next is sent when the last one has ended, so a slow machine gets less to do and no
+queue grows. Some jobs are cancelled, some are of files that are no films and have to fail; malformed requests come at
+both doors, and half-way through the first half a Driver is killed. Then what is under way is waited for. Memory (PSS),
+open files and threads of all processes are sampled, and looked at over the second half, when everything has been
+loaded, imported and cached that will be:
 
     flat     the medians of its last third and of its first third differ by less than the bound, or the line that fits
              best through all of it rises by less than the bound in that time
 
 Both are asked, and one suffices: a median does not see a slope inside its third, a line is bent by a single burst. What
-leaks rises by both. The bounds are `BOUNDS`, of what there was at the beginning of the half.
+leaks rises by both. The bound is a share of what there was at the beginning of the half: replicas come and go, and a
+job more or less is under way.
 
-The exit code is 0 when all are flat and no job is lost: each has completed or is cancelled as it was asked to be.
+The exit code is 0 when all are flat, no job is lost (each has ended as it should have, and the store knows of no
+other), every malformed request got the error that it deserves, and every part of the service is there at the end. Where
+it may, it runs in a network namespace of its own.
 """
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
+import uuid
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from threading import Event, Lock, Thread
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import psutil
 
-from serve_app.grpc_client import CallFailed
+from serve_app.grpc_client import CallFailed, GrpcClient
 from tests.bench.sampler import Sample, Sampler
 from tests.chaos.__main__ import ARGS
-from tests.chaos.application import Application, send
+from tests.chaos.alone import alone
+from tests.chaos.application import PARTS, Application, send
 from tests.chaos.films import film
 
-BOUNDS = {"pss": 0.05, "fds": 0.05, "threads": 0.05}
-"""Growth that is borne, as a share: replicas come and go, and a job more or less is under way."""
-
-CANCEL_EVERY, LIMIT_S = 5, 120.0
+FIGURES = ("pss", "fds", "threads")
+CANCEL_EVERY, FAIL_EVERY = 5, 7
+UNDER_WAY = ("waiting", "running", "paused")
+ALIVE = (*(part for part in PARTS if part != "ffmpeg"), "controller", "raylet", "gcs")
 JOBS_ARGS: dict[str, Any] = {**ARGS, "jobs": {"lease_s": 4.0, "tick_s": 0.2}}
 STEADY = {"Driver": {"max_ongoing_requests": 2, "num_replicas": 2, "autoscaling_config": None}}
 
 
 @dataclass
 class Outcome:
+    bound: float
     ended: Counter[str] = field(default_factory=Counter)
-    """Jobs by how they ended; `lost` are all that ended otherwise than they should have."""
+    """Jobs by how they ended, as they should have; `lost` are all others."""
 
-    refused: int = 0  # malformed requests
-    taken: int = 0  # of these, by mistake
+    refused: int = 0  # malformed requests that got the error they deserve
+    wrong: int = 0  # those that got another answer
     killed: int = 0
+    rows: int = 0  # jobs that the store knows, whoever sent them
+    left: int = 0  # of these, under way after everybody has gone
+    gone: list[str] = field(default_factory=list)  # parts of the service that are not there at the end
     samples: list[Sample] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     lock: Lock = field(default_factory=Lock)
@@ -64,16 +76,24 @@ class Outcome:
             if why:
                 self.errors.append(why)
 
+    def answered(self, right: bool, what: str) -> None:
+        with self.lock:
+            self.refused += right
+            self.wrong += not right
+            if not right:
+                self.errors.append(what)
+
     @property
     def good(self) -> bool:
         flat = all(flat for *_, flat in self.growth().values())
-        return flat and not (self.ended["lost"] or self.taken) and self.ended["completed"] > 0
+        none_lost = self.rows == self.ended.total() and not (self.ended["lost"] or self.left)
+        return flat and none_lost and not (self.wrong or self.gone) and self.ended["completed"] > 0
 
     def growth(self) -> dict[str, tuple[float, float, float, bool]]:
         """By figure: its median at the beginning of the second half, growth by medians and by slope, as shares."""
         weighed = [sample for sample in self.samples if sample.pss is not None]
         half = weighed[len(weighed) // 2 :]
-        return {name: grown([getattr(sample, name) for sample in half], bound) for name, bound in BOUNDS.items()}
+        return {name: grown([getattr(sample, name) for sample in half], self.bound) for name in FIGURES}
 
 
 def grown(values: Sequence[float], bound: float) -> tuple[float, float, float, bool]:
@@ -93,7 +113,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6.0, help="of film in a job")
     parser.add_argument("--delay", type=float, default=0.1, help="seconds that each call of an engine takes")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between samples")
+    parser.add_argument("--bound", type=float, default=0.05, help="growth over the second half that is borne, a share")
+    parser.add_argument("--patience", type=float, default=120.0, help="seconds for what is under way at the end")
     asked = parser.parse_args()
+    alone("tests.bench.soak", sys.argv[1:])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # as Ctrl-C does: the service goes as well
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
         outcome = soak(asked, Path(folder))
     for name, (first, by_median, by_line, flat) in outcome.growth().items():
@@ -103,20 +127,23 @@ def main() -> int:
     for error in outcome.errors[:10]:
         print(error)
     facts = {name: [round(value, 3) for value in values[:3]] for name, values in outcome.growth().items()}
-    told = {"minutes": asked.minutes, **outcome.ended, "refused": outcome.refused, "killed": outcome.killed, **facts}
-    print(json.dumps({**told, "lost": outcome.ended["lost"], "taken": outcome.taken, "good": outcome.good}))
+    counts = {name: getattr(outcome, name) for name in ("refused", "wrong", "killed", "rows", "left", "gone")}
+    ended = {how: outcome.ended[how] for how in ("completed", "cancelled", "failed", "lost")}
+    print(json.dumps({"minutes": asked.minutes, **ended, **counts, **facts, "good": outcome.good}))
     return 0 if outcome.good else 1
 
 
 def soak(asked: argparse.Namespace, folder: Path) -> Outcome:
-    outcome, over = Outcome(), Event()
+    outcome, over = Outcome(asked.bound), Event()
     environment = {"CHAOS_DELAY_S": str(asked.delay)}
     application = Application(folder / "service", JOBS_ARGS, environment, STEADY)
     with application.gone_afterwards():
         application.start()
+        (folder / "text.mp4").write_text("these are words and no film")
+        text = application.take(folder / "text.mp4")
         videos = [application.take(film(folder / f"{n}.mp4", n, asked.seconds)) for n in range(asked.at_once)]
-        threads = [Thread(target=client, args=(application, video, over, outcome)) for video in videos]
-        threads.append(Thread(target=nonsense, args=(application, over, outcome)))
+        clients = [Client(application, video, text, over, asked.patience, outcome) for video in videos]
+        threads = [*clients, Thread(target=nonsense, args=(application, text, over, outcome))]
         with Sampler(psutil.Process(), asked.every, asked.every) as sampler:
             for thread in threads:
                 thread.start()
@@ -128,57 +155,107 @@ def soak(asked: argparse.Namespace, folder: Path) -> Outcome:
             over.set()
             outcome.samples = list(sampler.samples)
         for thread in threads:
-            thread.join(LIMIT_S)
+            thread.join()
+        outcome.gone = [role for role in ALIVE if not application.of_role(role)]
+        counts = httpx.get(f"{application.http_url}/v1/counts", trust_env=False, timeout=60).raise_for_status().json()
+        outcome.rows, outcome.left = sum(counts.values()), sum(counts.get(state, 0) for state in UNDER_WAY)
     return outcome
 
 
-def client(application: Application, video: Path, over: Event, outcome: Outcome) -> None:
-    """A job after the other; every fifth is cancelled while it is under way."""
-    number = 0
-    with httpx.Client(base_url=application.http_url, timeout=60, trust_env=False) as http:
-        while not over.is_set():
-            number += 1
-            try:
-                job(http, video, cancelled=number % CANCEL_EVERY == 0, outcome=outcome)
-            except (httpx.HTTPError, TimeoutError) as error:
-                outcome.count("lost", f"{type(error).__name__}: {error}")
+class Client(Thread):
+    """A job after the other until it is `over`; each is waited for, the last one for `patience_s` seconds more."""
+
+    def __init__(
+        self, application: Application, video: Path, text: Path, over: Event, patience_s: float, outcome: Outcome
+    ) -> None:
+        super().__init__(daemon=True)
+        self._video, self._text, self._over, self._outcome = video, text, over, outcome
+        self._patience_s = patience_s
+        self._http = httpx.Client(base_url=application.http_url, timeout=60, trust_env=False)
+        self._door = application.client()
+
+    def run(self) -> None:
+        number = 0
+        with self._http, self._door:
+            while not self._over.is_set():
+                number += 1
+                try:
+                    if number % FAIL_EVERY == 0:
+                        self._no_film()
+                    else:
+                        self._film(cancelled=number % CANCEL_EVERY == 0)
+                except (httpx.HTTPError, OSError) as error:
+                    self._outcome.count("lost", f"{type(error).__name__}: {error}")
+
+    def _film(self, cancelled: bool) -> None:
+        form = {"path": str(self._video), "source_lang": "en", "target_lang": "es", "subtitles": "soft"}
+        made = self._http.post("/v1/jobs", data=form).raise_for_status().json()["id"]
+        if cancelled:
+            self._http.post(f"/v1/jobs/{made}/cancel").raise_for_status()
+        wanted = ("cancelled", "completed") if cancelled else ("completed",)  # it may have been done before
+        self._counted(made, wanted)
+
+    def _no_film(self) -> None:
+        """The gRPC door takes it down without looking into it; the job has to say what is wrong."""
+        made, told = uuid.uuid4().hex, grpc.StatusCode.OK
+        try:
+            for _ in self._door.translate(made, str(self._text), "es"):
+                pass
+        except CallFailed as failure:
+            told = failure.status
+        self._counted(made, ("failed",), "unreadable_media")
+        self._outcome.answered(told is grpc.StatusCode.INVALID_ARGUMENT, f"what is no film was told as {told}")
+
+    def _counted(self, made: str, wanted: Sequence[str], code: str = "") -> None:
+        """Waits for the end of a job, which should be one of those that are `wanted`."""
+        job: dict[str, Any] = {"state": "waiting"}
+        until = float("inf")
+        while job["state"] in UNDER_WAY and time.monotonic() < until:
+            if self._over.wait(0.25) and until == float("inf"):
+                until = time.monotonic() + self._patience_s
+            time.sleep(0.25)
+            job = self._http.get(f"/v1/jobs/{made}").raise_for_status().json()
+        if job["state"] in wanted and (not code or job["error"]["code"] == code):
+            self._outcome.count(job["state"])
+        else:
+            self._outcome.count("lost", f"job {made} is {job['state']}: {job.get('error')}")
 
 
-def job(http: httpx.Client, video: Path, cancelled: bool, outcome: Outcome) -> None:
-    form = {"path": str(video), "source_lang": "en", "target_lang": "es", "subtitles": "soft"}
-    made = http.post("/v1/jobs", data=form).raise_for_status().json()["id"]
-    deadline, state = time.monotonic() + LIMIT_S, "queued"
-    if cancelled:
-        http.post(f"/v1/jobs/{made}/cancel").raise_for_status()
-    while state in ("queued", "running") and time.monotonic() < deadline:
-        time.sleep(0.25)
-        state = http.get(f"/v1/jobs/{made}").raise_for_status().json()["state"]
-    wanted = ("cancelled", "completed") if cancelled else ("completed",)  # it may have been done before
-    if state in wanted:
-        outcome.count(state)
-    else:
-        outcome.count("lost", f"job {made} is {state}")
-
-
-def nonsense(application: Application, over: Event, outcome: Outcome) -> None:
-    """Requests that have to be refused, at both doors, one every half a second."""
-    forms: list[dict[str, str]] = [
-        {},
-        {"path": "/etc/passwd", "target_lang": "es"},
-        {"path": "\x00", "target_lang": "es"},
-        {"path": str(application.roots["UPLOADS_DIR"] / "missing.mp4"), "target_lang": "xx"},
+def nonsense(application: Application, text: Path, over: Event, outcome: Outcome) -> None:
+    """Requests that have to be refused, each with the error that it deserves, at both doors, every half a second."""
+    uploads = application.roots["UPLOADS_DIR"]
+    forms: list[tuple[dict[str, str], str]] = [
+        ({}, "invalid_job"),
+        ({"path": "/etc/passwd", "target_lang": "es"}, "path_not_allowed"),
+        ({"path": "\x00", "target_lang": "es"}, "path_not_allowed"),
+        ({"path": str(uploads / "missing.mp4"), "target_lang": "es"}, "invalid_job"),
+        ({"path": str(uploads / "missing.mp4"), "target_lang": "xx"}, "unsupported_language"),
+        ({"path": str(text), "target_lang": "es"}, "unreadable_media"),
+        ({"path": str(text), "target_lang": "es", "priority": "high"}, "invalid_request"),
     ]
+    body, form = b"\xff" * 1000, {"content-type": "multipart/form-data"}
     with httpx.Client(base_url=application.http_url, timeout=60, trust_env=False) as http, application.client() as door:
         while not over.wait(0.5):
-            with suppress(httpx.HTTPError):
-                for form in forms:
-                    refusal = http.post("/v1/jobs", data=form)
-                    outcome.refused += 400 <= refusal.status_code < 500
-                    outcome.taken += refusal.status_code < 400
-                http.post("/v1/jobs", content=b"\xff" * 1000, headers={"content-type": "multipart/form-data"})
-                http.get("/v1/jobs/%00/events")
-            with suppress(CallFailed):
-                door.result("\x00nobody")
+            for sent, code in forms:
+                told(outcome, http.post("/v1/jobs", data=sent), 422, code)
+            told(outcome, http.post("/v1/jobs", content=body, headers=form), 400, "bad_request")
+            told(outcome, http.get("/v1/jobs/%00/events"), 404, "job_not_found")
+            told(outcome, http.post("/v1/jobs/nobody/dance"), 422, "invalid_job")
+            outcome.answered(*refused_result(door))
+
+
+def told(outcome: Outcome, answer: httpx.Response, status: int, code: str) -> None:
+    found = answer.json().get("error", {}).get("code")
+    what = f"{answer.request.method} {answer.request.url.path} gave {answer.status_code} {found}, not {status} {code}"
+    outcome.answered((answer.status_code, found) == (status, code), what)
+
+
+def refused_result(door: GrpcClient) -> tuple[bool, str]:
+    try:
+        door.result("\x00nobody")
+    except CallFailed as failure:
+        return failure.status is grpc.StatusCode.NOT_FOUND, f"the result of nobody's job was {failure.status}"
+    return False, "nobody's job has a result"
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ from serve_app.local import models
 from serve_app.pipeline import dub
 from tests import postgres
 from tests.chaos import journal
+from tests.chaos.alone import alone
 from tests.chaos.application import PARTS, Application, send
 from tests.chaos.films import film, fingerprint
 from tests.chaos.journal import Span
@@ -284,22 +285,6 @@ def table(outcome: Outcome) -> None:
         print(f"{job_id}: {error}")
 
 
-def alone(arguments: list[str]) -> None:
-    """Begins again in a network namespace of its own where that is allowed."""
-    root = os.geteuid() == 0
-    if not root and options(arguments).database == "postgresql":
-        return  # who is made root to get a namespace cannot be another user in there, and PostgreSQL wants no root
-    space = ["unshare", *([] if root else ["--map-root-user"]), "--net"]
-    space += ["sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-    try:
-        allowed = subprocess.run([*space, "true"], capture_output=True, check=False).returncode == 0
-    except OSError:
-        allowed = False
-    os.environ["CHAOS_ALONE"] = "1"
-    if allowed:
-        os.execvp(space[0], [*space, sys.executable, "-m", "tests.chaos", *arguments])
-
-
 def options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("--jobs", type=int, default=20)
@@ -316,11 +301,13 @@ def options(arguments: list[str]) -> argparse.Namespace:
 
 
 def main() -> int:
-    if "CHAOS_ALONE" not in os.environ:
-        alone(sys.argv[1:])
+    asked = options(sys.argv[1:])
+    # who is made root to get a namespace cannot be another user in there, and PostgreSQL wants no root
+    if os.geteuid() == 0 or asked.database != "postgresql":
+        alone("tests.chaos", sys.argv[1:])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # as Ctrl-C does: the service goes as well
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
-        outcome = chaos(options(sys.argv[1:]), Path(folder))
+        outcome = chaos(asked, Path(folder))
     table(outcome)
     print(json.dumps(outcome.row()))
     return 0 if outcome.good else 1

@@ -69,8 +69,12 @@ class Application:
     def http_url(self) -> str:
         return f"http://127.0.0.1:{self._http}"
 
+    @property
+    def grpc_url(self) -> str:
+        return f"127.0.0.1:{self._grpc}"
+
     def client(self) -> GrpcClient:
-        return GrpcClient(f"127.0.0.1:{self._grpc}")
+        return GrpcClient(self.grpc_url)
 
     def take(self, path: Path) -> Path:
         """A film where the service may read it."""
@@ -136,6 +140,12 @@ class Application:
         psutil.wait_procs(processes, timeout=10)
         if self._process is not None:
             self._process.poll()  # else it would be taken for one that nobody has waited for
+
+    def stop(self, seconds: float) -> int:
+        """Asks it to stop, as whoever supervises it would; its exit code. Raises TimeoutExpired."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(seconds)
 
     def ended_within(self, seconds: float) -> bool:
         assert self._process is not None

@@ -236,6 +236,16 @@ def test_language_detection_answers_or_says_why_not(
 
 
 def test_grpc_health(served: Service) -> None:
+    states, name = health_pb2.HealthCheckResponse, "translation.TranslationService"
     with grpc.insecure_channel(served.grpc_url, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
-    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        health = health_pb2_grpc.HealthStub(channel)
+        asked = {service: health_pb2.HealthCheckRequest(service=service) for service in ("", name, "nobody.Service")}
+        assert {health.Check(asked[service]).status for service in ("", name)} == {states.SERVING}
+        with pytest.raises(grpc.RpcError) as unknown:
+            health.Check(asked["nobody.Service"])
+        assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+        assert set(health.List(health_pb2.HealthListRequest()).statuses) == {"", name}
+        for service, status in (("", states.SERVING), ("nobody.Service", states.SERVICE_UNKNOWN)):
+            watching = health.Watch(asked[service], timeout=60)
+            assert next(watching).status == status
+            watching.cancel()

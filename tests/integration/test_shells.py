@@ -4,10 +4,12 @@ import asyncio
 import threading
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from ray import serve
 from ray.exceptions import ActorDiedError, RayTaskError
 
 from configs.app import AppSettings
@@ -18,7 +20,11 @@ from models.segment import Clip, Transcript, Voice, Word
 from serve_app.deployments import batch
 from serve_app.deployments.batch import Billed, calling
 from serve_app.deployments.driver import Driver
+from serve_app.deployments.ingress import Ingress
 from serve_app.deployments.recognizer import Recognizer
+from serve_app.jobs.cleanup import Cleanup
+from serve_app.jobs.tokens import Tokens
+from serve_app.jobs.watch import Watch
 from serve_app.spending import Attempt
 from tests.integration.conftest import ECHO
 
@@ -66,6 +72,40 @@ def test_a_replica_whose_engine_answers_nothing_does_not_start(monkeypatch: pyte
     monkeypatch.setattr("serve_app.deployments.recognizer.load", lambda *_: Mute())
     with pytest.raises(ArtifactMissing, match="golden"):
         Recognizer.func_or_class(AppSettings())
+
+
+class Idle:
+    """A handle that nobody asks for anything."""
+
+    def __getattr__(self, name: str) -> Any:
+        return SimpleNamespace(remote=None)
+
+
+@pytest.mark.parametrize("loop", [Watch, Tokens, Cleanup])
+async def test_an_ingress_that_has_lost_a_loop_is_ill(loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = asyncio.Event()
+
+    async def run(_: object) -> None:
+        await broken.wait()
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr(loop, "run", run)
+    monkeypatch.setattr(serve, "get_replica_context", lambda: SimpleNamespace(app_name="dubserve"))
+    plain = Ingress.func_or_class.__mro__[1]  # without Serve's wrapper, which wants to be taken down by Serve
+    ingress = plain(Idle(), Idle(), Idle(), AppSettings())
+    try:
+        await asyncio.sleep(0)
+        ingress.check_health()
+        broken.set()
+        await asyncio.sleep(0.01)
+        with pytest.raises(StageFailed, match=loop.__name__) as ill:
+            ingress.check_health()
+        assert isinstance(ill.value.__cause__, RuntimeError)
+    finally:
+        for task in ingress._loops:
+            task.cancel()
+        await asyncio.wait(ingress._loops)
+        ingress._store.close()
 
 
 class Mute:

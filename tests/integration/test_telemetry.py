@@ -1,18 +1,25 @@
 """What an operator sees of a real service: one trace through all processes, figures of all of them, lines of JSON."""
 
+import io
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
+import numpy as np
 import pytest
+import soundfile
 from prometheus_client.parser import text_string_to_metric_families
 
 from configs.pipeline import STAGES
+from serve_app.proto import translation_pb2 as pb
+from serve_app.proto.translation_pb2_grpc import TranslationServiceStub
 from tests.collector import Collector, Span, collecting
 from tests.integration.conftest import ECHO
 from tests.service import Service, service
+from tests.unit.test_alerts import exposed, labels_of
 
 REPOSITORY = Path(__file__).parents[2]
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -84,9 +91,47 @@ def test_one_trace_leads_from_the_call_through_rooms_and_engines(collector: Coll
     assert {span.trace for span in (*rooms, *told, attempt)} == {TRACE}
 
 
+def test_what_is_answered_at_once_is_in_the_trace_of_its_call(seen: Service, collector: Collector, job: str) -> None:
+    """Also what a thread of an engine has done."""
+    sound = io.BytesIO()
+    soundfile.write(sound, 0.3 * np.sin(np.arange(2 * 16_000) / 8), 16_000, format="WAV")
+    with seen.http() as http:
+        speech = {"model": "tts-1", "input": "Good morning.", "response_format": "wav"}
+        http.post("/v1/audio/speech", json=speech).raise_for_status()
+        files = {"file": ("sound.wav", sound.getvalue())}
+        http.post("/v1/audio/transcriptions", data={"model": "whisper-1"}, files=files).raise_for_status()
+    with grpc.insecure_channel(seen.grpc_url, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        [video] = seen.uploads.iterdir()
+        asked = pb.LanguageDetectionRequest(file_path=str(video))
+        assert TranslationServiceStub(channel).DetectLanguage(asked, timeout=60).success
+    calls = {
+        "POST /v1/audio/speech": {"speak"},
+        "POST /v1/audio/transcriptions": {"detect", "recognize"},
+        "DetectLanguage": {"detect", "recognize"},
+    }
+    until(collector, *calls)
+    for call, engines in calls.items():
+        assert below(collector, call) >= engines, (call, below(collector, call))
+    asking = {"POST /v1/jobs", "POST /v1/audio/transcriptions", "DetectLanguage"}
+    for _ in range(200):  # the other process sends its spans for itself
+        heard = [span for span in collector.named("recognize") if span.service == "dubserve-recognizer"]
+        if asking <= {line(collector, span)[-1] for span in heard}:
+            break
+        time.sleep(0.05)
+    assert {line(collector, span)[-1] for span in heard} == asking
+
+
+def below(collector: Collector, call: str) -> set[str]:
+    """Names of the spans of Ingress under the only call of this name."""
+    [root] = collector.named(call)
+    return {span.name for span in collector.spans if span.trace == root.trace and span.service == root.service} - {call}
+
+
 def test_figures_of_all_processes_at_one_address(seen: Service, job: str) -> None:
     with seen.http() as http:
         figures = samples(http.get("/metrics").text)
+    assert {key[0] for key in figures} <= exposed()
+    assert all({label for label, _ in key[1:]} == labels_of(key[0]) for key in figures)
     assert figures["dubserve_jobs", ("state", "completed")] == 1
     assert figures["dubserve_attempts_total", ("outcome", "completed")] == 1
     assert figures["dubserve_queue_wait_seconds_count",] == 1

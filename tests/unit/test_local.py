@@ -8,6 +8,7 @@ import pytest
 from configs.app import AppSettings
 from serve_app import local
 from serve_app.local import in_thread
+from serve_app.telemetry.about import NOW, about
 
 
 class Room:
@@ -38,6 +39,16 @@ async def test_an_answer_comes_back_and_an_error_too() -> None:
     assert await in_thread(lambda items: [2 * items[0]])(21) == 42
     with pytest.raises(ZeroDivisionError):
         await in_thread(lambda items: [1 // item for item in items])(0)
+
+
+async def test_a_thread_works_in_the_context_of_its_caller() -> None:
+    tell = in_thread(lambda items: [(item, NOW.get().job) for item in items])
+
+    async def ask(job: str) -> tuple[int, str]:
+        with about(job=job):
+            return await tell(1)
+
+    assert await asyncio.gather(ask("one"), ask("two")) == [(1, "one"), (1, "two")]
 
 
 async def test_cancelled_callers_leave_their_thread_in_its_place() -> None:

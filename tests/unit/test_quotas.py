@@ -111,6 +111,22 @@ def test_many_submissions_at_once_do_not_pass_together(opened: Callable[[], Stor
     assert len(first.jobs("a")) == 5
 
 
+def test_what_is_looked_into_counts_as_if_it_waited_and_once(store: Store) -> None:
+    limited(store, queued=2)
+    store.submit(ask("1"))
+    store.admit("a", 0, {})
+    store.admit("a", 0, {"1": "a", "elsewhere": "b"})  # its row is there already
+    with pytest.raises(NotAllowed, match="2 jobs of yours wait"):
+        store.admit("a", 0, {"2": "a"})
+    others = {f"other-{number}": "b" for number in range(59)}
+    with pytest.raises(NotAllowed, match="so many jobs wait"):
+        store.admit("c", 0, others)
+    others.popitem()
+    store.admit("c", 0, others)
+    with pytest.raises(NotAllowed, match="yours that the room is kept"):
+        store.admit("b", 0, others)
+
+
 def test_all_jobs_of_the_service(store: Store) -> None:
     for number in range(60):
         store.submit(ask(f"job-{number}", tenant=f"t{number}"))

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import SecretStr
 
 from configs.app import JobSettings, Roots, TelemetrySettings
@@ -26,8 +24,6 @@ from serve_app.telemetry.about import about
 from tests.collector import collecting
 from tests.conftest import REPOSITORY
 from tests.integration.test_telemetry import samples
-
-NAME = re.compile(r"\bdubserve_\w+")
 
 
 @pytest.fixture
@@ -130,35 +126,6 @@ def test_without_room_for_figures_the_process_works_on(roots: Roots, monkeypatch
     metrics.begin(roots)
     metrics.add("dubserve_retries_total", stage="tts")
     metrics.observe("dubserve_queue_wait_seconds", 1.0)
-
-
-def exposed() -> set[str]:
-    """Names of all series that the service can tell."""
-    parts = {"Counter": [""], "Histogram": ["_bucket", "_sum", "_count"]}
-    names = {name + part for name, (kind, *_) in metrics.KINDS.items() for part in parts[kind.__name__]}
-    return names | set(scrape.ROWS)
-
-
-def test_the_dashboard_and_the_alerts_ask_for_figures_that_there_are() -> None:
-    board = json.loads((REPOSITORY / "configs/grafana/dubserve.json").read_text())
-    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    rules = [
-        rule
-        for group in yaml.safe_load((REPOSITORY / "configs/alerts.yaml").read_text())["groups"]
-        for rule in group["rules"]
-    ]
-    assert len(asked) > 15 and len(rules) > 5
-    for expression in (*asked, *(rule["expr"] for rule in rules)):
-        found = set(NAME.findall(expression))
-        assert found and found <= exposed(), expression
-        assert expression.count("(") == expression.count(")") and expression.count("[") == expression.count("]")
-    shown = {re.sub("_(bucket|sum|count)$", "", name) for one in asked for name in NAME.findall(one)}
-    assert shown == {*metrics.KINDS, *scrape.ROWS}
-    places = [(p["gridPos"]["x"], p["gridPos"]["y"]) for p in board["panels"]]
-    assert len(set(places)) == len(places) and len({p["id"] for p in board["panels"]}) == len(places)
-    told = (REPOSITORY / "docs/observability.md").read_text()
-    for rule in rules:
-        assert f"`{rule['alert']}`" in told and rule["annotations"]["summary"] and rule["annotations"]["description"]
 
 
 # -- spans -------------------------------------------------------------------------------------------------------------
