@@ -127,8 +127,7 @@ async def look(
         stderr=pipe,
         cwd=Path(__file__).parents[2],  # where `-m` finds this very code, installed or not
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each thread of it would take memory, and none is needed
-        start_new_session=True,
-        preexec_fn=limits.in_child(limits.reading(settings.look_s), ffmpeg.die_with_us),
+        start_new_session=True,  # and nothing that asks for a fork, which stops the loop of a large process for long
     )
     try:
         async with asyncio.timeout(settings.look_s):
@@ -328,10 +327,16 @@ def _usual(stream: Any) -> float:
 
 
 def main(path: str, settings: str, language: str = "") -> None:
-    """`probe` for another process: PrepareSettings as JSON go in, the source or why there is none comes out as JSON."""
+    """`probe` for another process, under limits that it sets itself before it opens anything.
+
+    PrepareSettings as JSON go in, the source or why there is none comes out as JSON.
+    """
     answer: dict[str, Any]
+    asked = PrepareSettings.model_validate_json(settings)
+    ffmpeg.die_with_us()
+    limits.reading(asked.look_s).apply()
     try:
-        answer = {"source": asdict(probe(path, PrepareSettings.model_validate_json(settings), language))}
+        answer = {"source": asdict(probe(path, asked, language))}
     except UnreadableMedia as error:
         answer = {"unreadable": str(error)}
     sys.stdout.write(json.dumps(answer))

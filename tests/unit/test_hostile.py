@@ -6,6 +6,7 @@ import ctypes
 import os
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -233,12 +234,24 @@ async def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         await ffmpeg.run([*ENDLESS, "-f", "null", "-"], stage="mux", stall_s=30)
 
 
+TELL_LIMITS = "import resource as r; print(*(r.getrlimit(w)[0] for w in (r.RLIMIT_DATA, r.RLIMIT_FSIZE, r.RLIMIT_CPU)))"
+
+
+def test_who_looks_into_a_file_has_lowered_its_limits_before() -> None:
+    looked = f"p.probe = lambda *_: exec({TELL_LIMITS!r}, {{}}) or exit()"
+    script = f"from serve_app.media import probe as p; {looked}; p.main('', '{{}}')"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    bounds = limits.reading(PrepareSettings().look_s)
+    assert told.split() == [str(bounds.memory), str(bounds.file), str(bounds.cpu)]
+
+
 def test_limits_are_those_of_the_child_alone(tmp_path: Path) -> None:
     """Read back from the kernel, in a child of ours and in this process."""
-    script = "import resource as r; print(*(r.getrlimit(w)[0] for w in (r.RLIMIT_DATA, r.RLIMIT_FSIZE, r.RLIMIT_CPU)))"
     bounds = limits.reading(60.0)
     ours = limits.in_child(bounds, ffmpeg.die_with_us)
-    told = subprocess.run(["python3", "-c", script], preexec_fn=ours, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        ["python3", "-c", TELL_LIMITS], preexec_fn=ours, capture_output=True, text=True, check=True
+    ).stdout
     assert told.split() == [str(bounds.memory), str(1024**2), "60"]
     assert make(tmp_path / "still.wav", *tone(0.1)).stat().st_size > 0
     assert silent(tmp_path / "film.mp4").stat().st_size > 0
