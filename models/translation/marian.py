@@ -5,7 +5,7 @@ neither torch nor transformers. A sentence's translation does not depend on its 
 order, whoever else calls at the same time, it comes out the same.
 
 Models are loaded at first use and share a budget of memory (`shelf`); each is asked its golden sentences before it may
-say anything else. A pair without a model of its own goes through English. For a GPU export with `--no-quantise`.
+say anything else. A pair without a model of its own goes through English. For a GPU export with `--fp16`.
 """
 
 import logging
