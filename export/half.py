@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from export.graphs import Graph
+from export.graph import Graph
 
 KEPT = ["logits"]
 """Inputs and outputs that stay fp32: the search compares and sums them."""

@@ -23,6 +23,7 @@ import onnx
 from configs.export import ExportSettings
 from export import graphs
 from export.calibration import watch
+from export.graph import ACTIVATIONS, OPSET
 from export.half import carry, half
 from export.languages import languages, prefix
 from export.origin import commit, complete, licence, revision, source_name, tools
@@ -113,10 +114,10 @@ def _feasible(order: Order, checkpoint: Checkpoint) -> None:
     for path in order.test_sets:
         read_pairs(path, 1)
     activation = checkpoint.config.activation_function
-    if activation not in graphs.ACTIVATIONS:
+    if activation not in ACTIVATIONS:
         raise ArtifactMissing(
             f"{order.model} uses the activation {activation}, which cannot be exported;"
-            f" give a model with one of: {', '.join(graphs.ACTIVATIONS)}, such as {EXAMPLE}"
+            f" give a model with one of: {', '.join(ACTIVATIONS)}, such as {EXAMPLE}"
         )
 
 
@@ -167,7 +168,7 @@ def _describe(order: Order, checkpoint: Checkpoint, stage: Path) -> Manifest:
         source=source_name(order.model),
         revision=revision(order.model, config),
         quantisation=order.quantisation,
-        opset=graphs.OPSET,
+        opset=OPSET,
         tools=tools("onnx", "onnxruntime", "transformers", "torch"),
         source_languages=sources,
         target_language=target,
