@@ -75,7 +75,7 @@ class TranslationSettings(Settings):
         ("*",), description="pairs that are loaded and tried before the service is ready: en-es, en-*, * for all"
     )
     gpu_memory_mb: int = Field(
-        0, ge=0, description="what ONNX Runtime may take of a GPU for each of the five graphs of a model; 0: no limit"
+        0, ge=0, description="what ONNX Runtime may take of a GPU for each graph of a model, five or six; 0: no limit"
     )
     memory_mb: int = Field(
         2048, ge=0, description="for all models of a replica; above it the one used longest ago goes; 0: no limit"

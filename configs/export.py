@@ -1,6 +1,7 @@
 """How close an artifact has to be to the checkpoint it was made from: what `python -m export verify` asks for.
 
-fp32 does the checkpoint's own arithmetic in another order, so every sentence has to come out the same. Eight bits move
+fp32 does the checkpoint's own arithmetic in another order, so every sentence has to come out the same. float16 rounds
+the logits to a thousandth, and seldom changes a word. Eight bits move
 the logits by a few per cent, and where two words are almost equally good the other one wins: about one sentence in ten
 is worded differently, which says little about quality. A damaged or swapped model falls far below any of these.
 """
@@ -33,10 +34,15 @@ class ExportSettings(Settings):
     exact_translation: TranslationThresholds = TranslationThresholds(
         same=1.0, token_agreement=1.0, bleu=100.0, chrf=100.0, logit_error=1e-3
     )
+    half_translation: TranslationThresholds = TranslationThresholds(
+        same=0.9, token_agreement=0.95, bleu=97.0, chrf=98.0, logit_error=0.01
+    )
     recognition: RecognitionThresholds = RecognitionThresholds()
     exact_recognition: RecognitionThresholds = RecognitionThresholds(token_agreement=1.0, word_error_rate=0.0)
 
     def for_translation(self, quantisation: str) -> TranslationThresholds:
+        if quantisation == "float16":
+            return self.half_translation
         return self.exact_translation if quantisation in EXACT else self.translation
 
     def for_recognition(self, quantisation: str) -> RecognitionThresholds:

@@ -1,6 +1,7 @@
 """`python -m export`: makes model artifacts and checks them. Heavy imports happen inside, when a command needs them."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -30,7 +31,8 @@ def translation(
     ] = [],  # noqa: B006
     target: Annotated[str, typer.Option(help="target language, if the name does not tell")] = "",
     prefix: Annotated[str | None, typer.Option(help="target token such as '>>por<<'")] = None,
-    quantise: Annotated[bool, typer.Option(help="int8 for CPUs; --no-quantise keeps fp32, for GPUs")] = True,
+    quantise: Annotated[bool, typer.Option(help="int8 for CPUs; --no-quantise keeps fp32")] = True,
+    fp16: Annotated[bool, typer.Option("--fp16", help="float16, for GPUs")] = False,
     licence: Annotated[str, typer.Option(help="SPDX name, if the checkpoint's card does not tell")] = "",
     sentences: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="text for the parity check, a sentence a line")
@@ -44,16 +46,16 @@ def translation(
     if len(names) == 1 and not pair and not all_pairs:
         texts = tuple(lines(sentences))
         folder = out or folder_for(names[0], root, tuple(source), target)
-        export(Order(names[0], folder, tuple(source), target, prefix, quantise, licence, texts, tuple(test_set)))
+        export(Order(names[0], folder, tuple(source), target, prefix, quantise, licence, texts, tuple(test_set), fp16))
         return
     if out or source or target or prefix or licence or sentences or test_set:
         raise typer.BadParameter(
             "--out, --source, --target, --prefix, --licence, --sentences and --test-set go with one name"
         )
-    many(names, pair, all_pairs, root, quantise, again)
+    many(names, pair, all_pairs, root, quantise, fp16, again)
 
 
-def many(names: list[str], pairs: list[str], every: bool, root: Path, quantise: bool, again: bool) -> None:
+def many(names: list[str], pairs: list[str], every: bool, root: Path, quantise: bool, fp16: bool, again: bool) -> None:
     """Exits with 1 when any of them failed."""
     from rich.console import Console
 
@@ -63,7 +65,7 @@ def many(names: list[str], pairs: list[str], every: bool, root: Path, quantise: 
     orders += for_all(root, quantise) if every else []
     if not orders:
         raise typer.BadParameter("name a checkpoint, or give --pair en-de or --all-pairs")
-    outcomes = run(list({order.out: order for order in orders}.values()), again)
+    outcomes = run(list({order.out: replace(order, half=fp16) for order in orders}.values()), again)
     Console().print(table(outcomes))
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(1)

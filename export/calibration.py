@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from export.graphs import Seen
+from export.graph import Seen
 
 NONSENSE, LONG = 16, 24
 """Rows that are drawn at random, and their pieces."""

@@ -23,6 +23,8 @@ import onnx
 from configs.export import ExportSettings
 from export import graphs
 from export.calibration import watch
+from export.graph import ACTIVATIONS, OPSET
+from export.half import carry, half
 from export.languages import languages, prefix
 from export.origin import commit, complete, licence, revision, source_name, tools
 from export.parity import GREEDY, SERVED, compare
@@ -35,6 +37,7 @@ from models.errors import ArtifactMissing
 from models.translation.marian import MarianModel
 from models.translation.tokenizer import Tokenizer
 
+NAMES = {"none": "fp32", "float16": "fp16"}
 TOKENIZER = ("source.spm", "target.spm", "vocab.json", "target_vocab.json")
 
 
@@ -51,11 +54,12 @@ class Order:
     licence: str = ""
     sentences: tuple[str, ...] = ()
     test_sets: tuple[Path, ...] = ()
+    half: bool = False  # float16, whatever `quantise` says
 
     @property
     def quantisation(self) -> str:
         """As the manifest names it."""
-        return "int8" if self.quantise else "none"
+        return "float16" if self.half else "int8" if self.quantise else "none"
 
 
 def export(order: Order) -> Artifact:
@@ -110,17 +114,17 @@ def _feasible(order: Order, checkpoint: Checkpoint) -> None:
     for path in order.test_sets:
         read_pairs(path, 1)
     activation = checkpoint.config.activation_function
-    if activation not in graphs.ACTIVATIONS:
+    if activation not in ACTIVATIONS:
         raise ArtifactMissing(
             f"{order.model} uses the activation {activation}, which cannot be exported;"
-            f" give a model with one of: {', '.join(graphs.ACTIVATIONS)}, such as {EXAMPLE}"
+            f" give a model with one of: {', '.join(ACTIVATIONS)}, such as {EXAMPLE}"
         )
 
 
 def _make(order: Order, checkpoint: Checkpoint, stage: Path) -> Manifest:
     print(f"reading {order.model} …")
     _tokenizer(checkpoint, stage)
-    print(f"writing the graphs, {'int8' if order.quantise else 'fp32'} …")
+    print(f"writing the graphs, {NAMES.get(order.quantisation, order.quantisation)} …")
     _graphs(order, checkpoint, stage)
     manifest = _describe(order, checkpoint, stage)
     print("comparing with the checkpoint, greedy and with beams …")
@@ -141,7 +145,7 @@ def _graphs(order: Order, checkpoint: Checkpoint, stage: Path) -> None:
     tokenizer = Tokenizer(stage)
     source, target = np.arange(config.vocab_size), np.array(tokenizer.sayable())
     rows = [tokenizer.encode(text) for text in PROBES[languages(order.model, order.sources, order.target)[0][0]]]
-    seen = watch(checkpoint.network, rows) if order.quantise else {}
+    seen = watch(checkpoint.network, rows) if order.quantisation == "int8" else {}
     written = {
         "source_embedding": graphs.embedding(weights, config, "encoder", source, seen),
         "encoder": graphs.encoder(weights, config, seen),
@@ -149,6 +153,8 @@ def _graphs(order: Order, checkpoint: Checkpoint, stage: Path) -> None:
         "decoder": graphs.decoder(weights, config, seen),
         "projection": graphs.projection(weights, config, target, seen),
     }
+    if order.half:
+        written = {name: half(graph) for name, graph in written.items()} | {"carry": carry(config)}
     for name, graph in written.items():
         onnx.save(graph, stage / f"{name}.onnx")
     np.save(stage / "words.npy", target)
@@ -162,7 +168,7 @@ def _describe(order: Order, checkpoint: Checkpoint, stage: Path) -> Manifest:
         source=source_name(order.model),
         revision=revision(order.model, config),
         quantisation=order.quantisation,
-        opset=graphs.OPSET,
+        opset=OPSET,
         tools=tools("onnx", "onnxruntime", "transformers", "torch"),
         source_languages=sources,
         target_language=target,

@@ -47,7 +47,7 @@ class Manifest(BaseModel):
     kind: str
     source: str = Field(description="hub name or folder name of the checkpoint")
     revision: str
-    quantisation: str = Field(description="int8, none, or CTranslate2's name")
+    quantisation: str = Field(description="int8, float16, none, or CTranslate2's name")
     opset: int = Field(0, ge=0, description="of the ONNX graphs; 0 where it is not known or there are none")
     tools: dict[str, str] = Field(default_factory=dict, description="tool → the version that made this")
     source_languages: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class Manifest(BaseModel):
     def _options(self) -> list[str]:
         if self.kind == "asr":
             return ["--quantisation", self.quantisation]
-        exact = ["--no-quantise"] if self.quantisation == "none" else []
+        exact = {"none": ["--no-quantise"], "float16": ["--fp16"]}.get(self.quantisation, [])
         return [*exact, *(["--prefix", self.target_prefix] if self.target_prefix else [])]
 
 

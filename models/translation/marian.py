@@ -5,7 +5,7 @@ neither torch nor transformers. A sentence's translation does not depend on its 
 order, whoever else calls at the same time, it comes out the same.
 
 Models are loaded at first use and share a budget of memory (`shelf`); each is asked its golden sentences before it may
-say anything else. A pair without a model of its own goes through English. For a GPU export with `--no-quantise`.
+say anything else. A pair without a model of its own goes through English. For a GPU export with `--fp16`.
 """
 
 import logging
@@ -177,7 +177,7 @@ class MarianModel:
         self.tokenizer = Tokenizer(artifact.folder)
         network = Network(artifact, settings)
         self.words = network.words.tolist()
-        places = {word: i for i, word in enumerate(self.words)}
+        self._places = places = {word: i for i, word in enumerate(self.words)}
         start, end, pad = (places[manifest.tokens[name]] for name in ("start", "end", "pad"))
         spellings = (ids for word in settings.bad_words for ids in self.tokenizer.spellings(word))
         banned = tuple(tuple(places[i] for i in ids) for ids in spellings if places.keys() >= set(ids))
@@ -202,9 +202,20 @@ class MarianModel:
         spoken = [self._say(ids, self._search(len(ids), self._rules), caller) for ids in pieces]
         return then(gather(spoken), lambda results: done(self._joined(results)))
 
-    def generate(self, rows: Sequence[list[int]]) -> list[list[int]]:
-        """Best target ids of each row of source ids (end included), without the start, with the end."""
-        jobs = [self._job(row, self._search(len(row), self._rules)) for row in rows]
+    def generate(
+        self,
+        rows: Sequence[list[int]],
+        openings: Sequence[Sequence[int]] | None = None,
+        longest: Sequence[int | None] | None = None,
+    ) -> list[list[int]]:
+        """Best target ids of each row of source ids (end included), without the start, with the end.
+
+        `openings[i]` are target ids that row i begins with, in its answer too. `longest[i]` is how many may follow them
+        at most, the end included; None leaves it to the length of the source, and the model's limit holds in any case.
+        Raises ValueError for an id that is never said, and where no room is left for one.
+        """
+        asked = zip(rows, openings or [()] * len(rows), longest or [None] * len(rows), strict=True)
+        jobs = [self._job(row, self._search(len(row), self._rules, opening, most)) for row, opening, most in asked]
         found = gather([self._batcher.submit(job) for job in jobs]).result()
         return [[self.words[i] for i in best[0]] for best in found]
 
@@ -229,12 +240,21 @@ class MarianModel:
         return then(self._batcher.submit(self._job(ids, search), caller), lambda best: done(self._read(best, search)))
 
     def _job(self, ids: list[int], search: Beam | Greedy) -> Job:
-        return Job(ids, search, search.room)
+        return Job(ids, search, len(search.opening) + search.room)
 
-    def _search(self, length: int, rules: Rules) -> Beam | Greedy:
+    def _search(
+        self, length: int, rules: Rules, opening: Sequence[int] = (), longest: int | None = None
+    ) -> Beam | Greedy:
         """The settings' way to search a translation of `length` source tokens."""
-        width, room = self._settings.beam_size, min(self._limit - 1, 3 * length + 16)
-        return Greedy(rules, room) if width == 1 else Beam(rules, room, width, self._settings.length_penalty)
+        if not self._places.keys() >= set(opening):
+            raise ValueError(f"an opening holds target ids that this model never says: {list(opening)}")
+        room = min(self._limit - 1 - len(opening), 3 * length + 16 if longest is None else longest)
+        if room < 1:
+            raise ValueError("an opening leaves no room for a token, or none is allowed")
+        width, said = self._settings.beam_size, tuple(self._places[word] for word in opening)
+        return (
+            Greedy(rules, room, said) if width == 1 else Beam(rules, room, width, self._settings.length_penalty, said)
+        )
 
     def _read(self, best: list[list[int]], search: Beam | Greedy) -> list[Candidate]:
         scores: Sequence[float | None] = search.scores() or [None] * len(best)

@@ -6,7 +6,8 @@ at sentences of different lengths; nothing is padded, and no row's result depend
 
 The buffers have room for `rows` sentences of full length, in address space alone: they are anonymous memory that the
 system fills page by page as rows grow, and `leave` gives the pages of a row back. So memory follows the tokens that are
-alive. On CUDA the caches stay in the host's memory, because the fp32 attention over caches exists for CPUs only.
+alive. An fp16 model on CUDA keeps its caches there (`resident`); those of an fp32 model stay in the host's memory,
+because the fp32 attention over caches exists for CPUs only.
 """
 
 import logging
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from configs.engines import TranslationSettings
 from models.artifact import Artifact
+from models.translation.resident import DeviceRows, Memory, passed
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,12 @@ Provider = str | tuple[str, dict[str, str]]
 
 ALIGNED = 64
 """Places of a cache row are a multiple of it, so that rows begin at a page."""
+
+KINDS = {"tensor(int8)": np.int8, "tensor(float16)": np.float16, "tensor(float)": np.float32}
+"""Types of graphs' inputs."""
+
+ON_GPU = frozenset({"none", "float16"})
+"""Quantisations that CUDA computes: the int8 kernels are the processor's."""
 
 
 class Network:
@@ -50,20 +58,27 @@ class Network:
         self.words: Array = np.load(artifact.path("words.npy"))
         caches = [x for x in self.decoder.get_inputs() if x.name.startswith("self_keys_")]
         self.layers, self.heads, self.size = len(caches), caches[0].shape[1], caches[0].shape[3]
-        self.kind = np.dtype(np.int8 if caches[0].type == "tensor(int8)" else np.float32)
+        self.kind, self.between = (np.dtype(KINDS[x.type]) for x in (caches[0], self.projection.get_inputs()[0]))
+        self.remote = len(providers) > 1
+        self.device = "cuda" if self.remote and self.kind == np.float16 else "cpu"
+        self.carry = _session(artifact.path("carry.onnx"), providers) if self.device != "cpu" else None
 
-    def remember(self, rows: Sequence[list[int]]) -> Array:
-        """Keys and values of sentences of one length, as (rows, 2 × layers, heads, tokens, size)."""
+    def remember(self, rows: Sequence[list[int]]) -> "Array | list[Memory]":
+        """Keys and values of sentences of one length, as (rows, 2 × layers, heads, tokens, size), or on the device."""
         ids = np.array(rows, np.int64)
         places = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+        if self.carry:
+            vectors = passed(self._source, {"ids": ids, "positions": places}, "vectors", self.device)
+            group = passed(self.encoder, {"vectors": vectors}, "memory", self.device)
+            return [(group, i) for i in range(len(rows))]
         (vectors,) = self._source.run(None, {"ids": ids, "positions": places})
         (memory,) = self.encoder.run(None, {"vectors": vectors})
         split: Array = memory.reshape(*ids.shape, 2 * self.layers, self.heads, self.size)
         return split.transpose(0, 2, 3, 1, 4)
 
-    def rows(self, capacity: int, places: int) -> "Rows":
+    def rows(self, capacity: int, places: int) -> "Rows | DeviceRows":
         """Buffers for up to `capacity` rows of up to `places` tokens, source and target each."""
-        return Rows(self, capacity, places)
+        return DeviceRows(self, places) if self.carry else Rows(self, capacity, places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +100,7 @@ class Rows:
         self._said, self._memory = _Paged(shape, network.kind), _Paged(shape, network.kind)
         width = network.heads * network.size
         self._tokens, self._positions = np.zeros((2, capacity, 1), np.int64)
-        self._vectors, self._states = np.zeros((2, capacity, 1, width), np.float32)
+        self._vectors, self._states = np.zeros((2, capacity, 1, width), network.between)
         self._self_last, self._memory_last = np.zeros((2, capacity), np.int32)
         self._self_bound, self._memory_bound = np.zeros((), np.int32), np.zeros((), np.int32)
         self._logits = np.empty((capacity, 1, len(network.words)), np.float32)
@@ -106,7 +121,9 @@ class Rows:
         self._self_last[:count] = self._positions[:count, 0]
         self._self_bound[...] = self._self_last[:count].max() + 1
         self._memory_bound[...] = self._memory_last[:count].max() + 1
-        bound = self._bound.get(count) or self._bound.setdefault(count, self._bind(count))
+        # what is bound for another device is copied there at once, and not again at the next step
+        bound = None if self._network.remote else self._bound.get(count)
+        bound = bound or self._bound.setdefault(count, self._bind(count))
         self._network.embedding.run_with_iobinding(bound.embedding)
         self._network.decoder.run_with_iobinding(bound.decoder)
         self._network.projection.run_with_iobinding(bound.projection)
@@ -180,18 +197,17 @@ def _binding(session: Any, inputs: dict[str, Array], outputs: dict[str, Array]) 
 
 
 def on_gpu(artifact: Artifact, settings: TranslationSettings) -> bool:
-    whole = artifact.manifest.quantisation == "none"
+    whole = artifact.manifest.quantisation in ON_GPU
     return settings.device != "cpu" and whole and "CUDAExecutionProvider" in ort.get_available_providers()
 
 
 def _providers(artifact: Artifact, settings: TranslationSettings) -> list[Provider]:
-    """CUDA for fp32 artifacts where it is there: the int8 kernels are the processor's."""
-    whole = artifact.manifest.quantisation == "none"
-    there = "CUDAExecutionProvider" in ort.get_available_providers()
-    if settings.device == "cuda" and not (whole and there):
-        reason = "is not there" if whole else "takes models exported with --no-quantise"
+    """CUDA for fp16 and fp32 artifacts where it is there."""
+    cuda = on_gpu(artifact, settings)
+    if settings.device == "cuda" and not cuda:
+        whole = artifact.manifest.quantisation in ON_GPU
+        reason = "is not there" if whole else "takes models exported with --fp16 or --no-quantise"
         log.warning("CUDA was asked for and %s: %s runs on the CPU", reason, artifact.folder.name)
-    cuda = settings.device != "cpu" and whole and there
     return [("CUDAExecutionProvider", _arena(settings)), "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
 
 

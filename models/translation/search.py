@@ -1,10 +1,12 @@
 """What to say next: greedy and beam search of one sentence, over the scores of its rows.
 
-Both follow transformers token for token, so that an fp32 export can be held against torch. The beam keeps the best
-`width` unfinished hypotheses and, apart, the best finished ones by log probability over length ** penalty; it stops
-when no running one, at its present length, beats the worst of them. In one point it stops earlier: when the best that
-is running has become hopeless beside the best finished one. transformers would go on to the last place after a sure
-sentence; on 200 test sentences of the embedded model the outcome is the same. Nothing is drawn at random.
+Both follow transformers token for token, so that an fp32 export can be held against torch. A sentence may have an
+`opening`: tokens that are said first, whatever the scores; they take no room, and no part in scores and lengths. The
+beam keeps the best `width` unfinished hypotheses and, apart, the best finished ones by log probability over
+length ** penalty; it stops when no running one, at its present length, beats the worst of them. In one point it stops
+earlier: when the best that is running has become hopeless beside the best finished one. transformers would go on to the
+last place after a sure sentence; on 200 test sentences of the embedded model the outcome is the same. Nothing is drawn
+at random.
 
 The greatest few of 65,001 scores are found in two levels, group by group: a sort, or a partition, of all of them would
 cost as much as the network.
@@ -59,19 +61,25 @@ class Search(Protocol):
 
 @dataclass(slots=True)
 class Greedy:
-    """The likeliest token each time; `room` tokens at most, and the last place is the end's."""
+    """The likeliest token each time; `room` tokens at most after the opening, and the last place is the end's."""
 
     rules: Rules
     room: int
+    opening: Sequence[int] = ()
     said: list[int] = field(default_factory=list)
     width: int = 1
 
     def advance(self, logits: Array) -> Sequence[tuple[int, int]]:
-        line = logits[0]
-        line[self.rules.forbidden(self.said)] = -np.inf
-        token = self.rules.end if len(self.said) + 1 >= self.room else int(line.argmax())
+        token = self._next(logits[0])
         self.said.append(token)
         return () if token == self.rules.end else ((0, token),)
+
+    def _next(self, line: Array) -> int:
+        new = len(self.said) - len(self.opening)
+        if new < 0:
+            return self.opening[new]
+        line[self.rules.forbidden(self.said)] = -np.inf
+        return self.rules.end if new + 1 >= self.room else int(line.argmax())
 
     def best(self) -> list[list[int]]:
         return [self.said]
@@ -89,6 +97,7 @@ class Beam:
     room: int
     width: int
     penalty: float = 1.0
+    opening: Sequence[int] = ()
     _running: list[tuple[float, list[int]]] = field(init=False)
     _finished: list[tuple[float, list[int]]] = field(init=False, default_factory=list)
 
@@ -96,8 +105,16 @@ class Beam:
         self._running = [(NEVER * (i > 0), []) for i in range(self.width)]
 
     def advance(self, logits: Array) -> Sequence[tuple[int, int]]:
-        chances = self._candidates(logits)
-        said = len(self._running[0][1]) + 1
+        new = len(self._running[0][1]) - len(self.opening)
+        return self._forced(self.opening[new]) if new < 0 else self._chosen(logits, new + 1)
+
+    def _forced(self, token: int) -> Sequence[tuple[int, int]]:
+        self._running = [(chance, [*ids, token]) for chance, ids in self._running]
+        return [(row, token) for row in range(self.width)]
+
+    def _chosen(self, logits: Array, said: int) -> Sequence[tuple[int, int]]:
+        """`said`: tokens after the opening, with this one."""
+        chances = self._candidates(logits, said)
         going: list[tuple[float, int, int]] = []
         for rank, (chance, row, token) in enumerate(chances):
             if token != self.rules.end:
@@ -114,14 +131,17 @@ class Beam:
         return [ids for _, ids in self._finished]
 
     def scores(self) -> list[float]:
-        """Mean log probability of the tokens, end included, of each of `best`."""
-        return [score * len(ids) ** (self.penalty - 1) for score, ids in self._finished]
+        """Mean log probability of the tokens after the opening, end included, of each of `best`."""
+        return [score * self._new(ids) ** (self.penalty - 1) for score, ids in self._finished]
 
-    def _candidates(self, logits: Array) -> list[tuple[float, int, int]]:
+    def _new(self, ids: list[int]) -> int:
+        return len(ids) - len(self.opening)
+
+    def _candidates(self, logits: Array, new: int) -> list[tuple[float, int, int]]:
         """(log probability of the whole, row, token) of twice the width continuations, best first."""
         said = [ids for _, ids in self._running]
         before = np.array([chance for chance, _ in self._running], np.float32)
-        if len(said[0]) + 1 >= self.room:
+        if new >= self.room:
             return sorted(((float(chance), row, self.rules.end) for row, chance in enumerate(before)), reverse=True)
         tokens, found = self._allowed(logits, said)
         chances = found - log_sums(logits)[:, None] + before[:, None]
@@ -152,7 +172,7 @@ class Beam:
             return False
         best, ids = self._finished[0]
         full = len(self._finished) == self.width
-        hopeless = chance < best * len(ids) ** self.penalty - HOPELESS
+        hopeless = chance < best * self._new(ids) ** self.penalty - HOPELESS
         return hopeless or (full and score <= self._finished[-1][0])
 
 

@@ -19,12 +19,14 @@ RULES = Rules(END, PAD)
 
 
 class Countdown:
-    """A network whose rows remember a number. `gate` holds a step back; `steps` are the numbers that were live."""
+    """A network whose rows remember a number. `gate` holds a step back; `steps` are the numbers that were live, `fed`
+    the tokens that came with them."""
 
     def __init__(self, width: int = 1) -> None:
         self.gate = threading.Event()
         self.gate.set()
         self.steps: list[list[int]] = []
+        self.fed: list[list[int]] = []
         self.encoded: list[list[list[int]]] = []
         self.broken = 0
         self.pace = 0.0
@@ -51,6 +53,7 @@ class Countdown:
             self.broken -= 1
             raise RuntimeError("the processor melted")
         self.steps.append(self.left[:count])
+        self.fed.append(list(tokens))
         scores = np.zeros((count, WORDS), np.float32)
         for row in range(count):
             scores[row, self.left[row]] = 20
@@ -104,9 +107,9 @@ def batcher(network: Countdown, budget: int = 1000, chunk: int = 100) -> Batcher
     return Batcher(network, PAD, Limits(network.width, budget, 100, chunk))  # type: ignore[arg-type]
 
 
-def job(number: int, width: int = 1, words: int = 1) -> Job:
-    search: Search = Greedy(RULES, 90) if width == 1 else Beam(RULES, 90, width)
-    return Job([number] * words, search, 90)
+def job(number: int, width: int = 1, words: int = 1, opening: Sequence[int] = (), room: int = 90) -> Job:
+    search: Search = Greedy(RULES, room, opening) if width == 1 else Beam(RULES, room, width, opening=opening)
+    return Job([number] * words, search, len(opening) + room)
 
 
 def said(future: "Future[list[list[int]]]") -> list[int]:
@@ -135,6 +138,30 @@ def test_a_short_sentence_joins_a_long_one_and_leaves_before_it() -> None:
     assert order == ["short", "long"]
     assert [80 - step[0] for step in network.steps if len(step) == 2] in ([0, 1, 2], [1, 2, 3])
     assert len(network.steps) <= 82
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_openings_of_different_lengths_share_a_batch_and_are_fed_to_the_network(width: int) -> None:
+    """A row counts down at every step, also at those that are forced: 20 with an opening of two goes on at 18."""
+    network = Countdown(width)
+    shared = batcher(network, budget=1500)
+    network.gate.clear()
+    openings = {20: (700, 701), 9: (), 15: (800,), 30: (900, 901, 902, 903)}
+    futures = [shared.submit(job(number, width, opening=opening)) for number, opening in openings.items()]
+    network.gate.set()
+    for future, (number, opening) in zip(futures, openings.items(), strict=True):
+        assert said(future) == [*opening, *range(number - len(opening), -1, -1)]
+    assert max(map(len, network.steps)) == 4 * width
+    row = [fed for step, fed in zip(network.steps, network.fed, strict=True) if step[0] > 0]
+    assert [tokens[0] for tokens in row[:4]] == [PAD, 700, 701, 18]
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_each_sentence_ends_at_its_own_greatest_length(width: int) -> None:
+    shared = batcher(Countdown(width), budget=1500)
+    rooms = {50: 3, 40: 1, 9: 30, 30: 12}
+    futures = [shared.submit(job(number, width, room=room)) for number, room in rooms.items()]
+    assert [said(future) for future in futures] == [[50, 49, 0], [0], list(range(9, -1, -1)), [*range(30, 19, -1), 0]]
 
 
 def test_the_budget_of_tokens_is_kept() -> None:

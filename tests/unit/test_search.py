@@ -88,6 +88,22 @@ def test_the_last_place_is_the_ends(search: Search) -> None:
     assert search.best()[0] == [1, 1, 1, END]
 
 
+def test_an_opening_is_said_whatever_the_scores_and_counts_for_nothing() -> None:
+    table = {(1,): line(t3=0.55, t4=0.45), (1, 3): line(t5=0.9, t0=0.1)}
+    greedy, beam = Greedy(RULES, 2, (1,)), Beam(RULES, 2, 2, 1.0, (1,))
+    run(greedy, table)
+    run(beam, table)
+    assert greedy.best() == [[1, 3, END]]
+    assert beam.best() == [[1, 3, END], [1, 4, END]]
+    assert beam.scores() == pytest.approx([math.log(0.55) / 2, math.log(0.45) / 2], abs=1e-3)
+
+
+def test_what_an_opening_says_is_not_repeated() -> None:
+    search = Greedy(Rules(END, PAD, no_repeat=2), 9, (1, 2, 1))
+    run(search, {(1, 2, 1): line(t2=0.9, t3=0.1)})
+    assert search.best() == [[1, 2, 1, 3, END]]
+
+
 @pytest.mark.parametrize("width", [1, 2])
 def test_padding_and_banned_words_are_never_said(width: int) -> None:
     rules = Rules(END, PAD, banned=((1,), (2, 3)))

@@ -80,8 +80,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def reference(checkpoint: Path, texts: tuple[str, ...], beams: int = 1, **options: Any) -> list[list[int]]:
-    """The ids that torch finds, without start and padding."""
+def reference(
+    checkpoint: Path, texts: tuple[str, ...], beams: int = 1, start: list[int] | None = None, **options: Any
+) -> list[list[int]]:
+    """The ids that torch finds, without start and padding; `start` is what its decoder begins with."""
     import torch
     from transformers import MarianMTModel, MarianTokenizer
 
@@ -89,6 +91,7 @@ def reference(checkpoint: Path, texts: tuple[str, ...], beams: int = 1, **option
     tokenizer = MarianTokenizer.from_pretrained(checkpoint)
     network = MarianMTModel.from_pretrained(checkpoint).eval()
     options |= {"num_beams": beams, "do_sample": False}
+    options |= {"decoder_input_ids": torch.tensor([start])} if start else {}
     with torch.inference_mode():
         batches = [tokenizer(text, return_tensors="pt") for text in texts]
         return [network.generate(**batch, **options)[0].tolist()[1:] for batch in batches]
@@ -141,6 +144,41 @@ def test_beams_in_fp32_equal_torch_and_end_where_torch_ends(checkpoint: Path, tm
         model = engine(artifact, beam_size=4, length_penalty=penalty)
         rows = [model.tokenizer.encode(text) for text in TEXTS]
         assert model.generate(rows) == reference(checkpoint, TEXTS, 4, max_length=256, length_penalty=penalty)
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_openings_and_greatest_lengths_equal_torch_row_by_row(checkpoint: Path, tmp_path: Path, beams: int) -> None:
+    """Rows with openings of none to three tokens, and with other limits, all in one running batch."""
+    artifact = export(Order(str(checkpoint), tmp_path / "en-es", ("en",), "es", quantise=False, sentences=FEW))
+    model = engine(artifact, beam_size=beams)
+    rows = [model.tokenizer.encode(text) for text in TEXTS]
+    spoken = [list(model.tokenizer.spellings(words)[0]) for words in ("el", "un día", "no sé si", "ayer")]
+    openings = [spoken[i % 4][: i % 5] for i in range(len(TEXTS))]
+    longest = [(4, 1, 60, 17)[i % 4] for i in range(len(TEXTS))]
+    said = model.generate(rows, openings, longest)
+    start = artifact.manifest.tokens["start"]
+    expected = [
+        reference(checkpoint, (text,), beams, start=[start, *opening], max_new_tokens=most)[0]
+        for text, opening, most in zip(TEXTS, openings, longest, strict=True)
+    ]
+    assert said == [ids[: ids.index(0) + 1] for ids in expected]
+    assert all(len(ids) - len(opening) <= most for ids, opening, most in zip(said, openings, longest, strict=True))
+    assert len({len(opening) for opening in openings}) > 2
+    assert [model.generate([row], [opening], [most])[0] for row, opening, most in
+            zip(rows, openings, longest, strict=True)] == said  # fmt: skip
+    assert model.generate(rows, openings) != model.generate(rows)
+
+
+def test_an_opening_that_cannot_be_said_is_refused(fp32: Artifact) -> None:
+    model = engine(fp32, max_length=12)
+    row = model.tokenizer.encode("Yes.")
+    with pytest.raises(ValueError, match="never says"):
+        model.generate([row], [[123456]])
+    with pytest.raises(ValueError, match="no room"):
+        model.generate([row], [[5] * 11])
+    with pytest.raises(ValueError, match="none is allowed"):
+        model.generate([row], longest=[0])
+    assert len(model.generate([row], [[5] * 10])[0]) == 11
 
 
 def test_untrained_beams_equal_torch_to_the_last_place(fp32: Artifact, tiny: Path) -> None:
