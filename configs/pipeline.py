@@ -154,6 +154,9 @@ class MuxSettings(Settings):
     lufs: float = Field(-23.0, le=0)
     peak_db: float = Field(-1.0, le=0)
     duck_fade_s: float = Field(0.12, gt=0)
+    music: float = Field(
+        0.3, ge=0, le=1, description="of the music's level stays under the dub, with a model for engines.separation"
+    )
     encoder: Literal["auto", "libx264", "h264_nvenc"] = Field("auto", description="auto: NVENC where it works")
     x264_preset: str = "veryfast"
     crf: int = Field(20, ge=0, le=51)
