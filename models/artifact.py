@@ -78,6 +78,8 @@ class Manifest(BaseModel):
     def _options(self) -> list[str]:
         if self.kind == "asr":
             return ["--quantisation", self.quantisation]
+        if self.kind == "separation":
+            return []
         exact = ["--no-quantise"] if self.quantisation == "none" else []
         return [*exact, *(["--prefix", self.target_prefix] if self.target_prefix else [])]
 

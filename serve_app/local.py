@@ -12,6 +12,7 @@ from rich.console import Console
 
 from configs.app import AppSettings
 from configs.engines import EngineSettings, SeparationSettings, SpeakerSettings
+from models import golden
 from models.registry import load
 from models.segment import Clip, Sentence, Stereo, Transcript, Voice
 from serve_app.engines import Models
@@ -81,13 +82,15 @@ def diarizing(
 def separating(
     settings: SeparationSettings, heard: Callable[[Separator], Separator] = lambda verb: verb
 ) -> Callable[[Stereo], Awaitable[Stereo]] | None:
-    """Takes music from voices, or None where nothing is configured for it. Raises ArtifactMissing for half a setting.
+    """Takes music from voices, or None where nothing is configured for it.
 
-    `heard` is put around the engine's verb.
+    `heard` is put around the engine's verb. Raises ArtifactMissing for a model that is not there or takes out no voice.
     """
     if settings.engine == "sherpa-onnx" and not settings.model:
         return None
-    return in_thread(heard(load("separation", settings.engine, settings).separate))
+    engine = load("separation", settings.engine, settings)
+    golden.separate(engine)
+    return in_thread(heard(engine.separate))
 
 
 async def dub_file(request: Request, settings: AppSettings, out: Path, console: Console) -> dict[str, Any]:
