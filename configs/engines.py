@@ -1,4 +1,4 @@
-"""Settings of the five shelves. `engine` names a line of `models.registry.ENGINES`; the rest is what engines may need.
+"""Settings of the six shelves. `engine` names a line of `models.registry.ENGINES`; the rest is what engines may need.
 
 `device: auto` takes CUDA when it is there and the CPU otherwise. `threads` is given to the engine explicitly, because
 Ray sets OMP_NUM_THREADS in its workers; 0 means every core of this machine.
@@ -117,9 +117,22 @@ class SpeakerSettings(Settings):
     same_voice: float = Field(0.5, gt=0, lt=1, description="cosine of two voice prints above which they are one voice")
 
 
+class SeparationSettings(Settings):
+    """What is music and what is voice. Without a model the original is silent under the dub, music included."""
+
+    engine: str = "sherpa-onnx"
+    model: str = Field(
+        "",
+        description="UVR: an .onnx file, or owner/name/file.onnx of a hub; or a folder that holds it, or Spleeter's "
+        "vocals and accompaniment",
+    )
+    threads: int = Field(1, ge=0)
+
+
 class EngineSettings(Settings):
     vad: VadSettings = VadSettings()
     asr: AsrSettings = AsrSettings()
     translation: TranslationSettings = TranslationSettings()
     tts: TtsSettings = TtsSettings()
     speaker: SpeakerSettings = SpeakerSettings()
+    separation: SeparationSettings = SeparationSettings()

@@ -102,7 +102,7 @@ class SpeakSettings(Settings):
     lufs: float = Field(-23.0, le=0)
     peak_db: float = Field(-1.0, le=0)
     max_rate: float = Field(1.25, ge=1, description="a voice speaks so much faster than of its own accord, at most")
-    min_rate: float = Field(0.85, gt=0, le=1, description="and so much slower, where its original takes longer")
+    min_rate: float = Field(0.8, gt=0, le=1, description="and so much slower, where its original takes longer")
     close_s: float = Field(0.15, gt=0, description="a clip this near to the length of its original is not asked again")
     asks: int = Field(3, ge=1, description="clips of one text, at most, until one is near enough")
     shorter: int = Field(2, ge=0, description="shorter translations that are tried where no rate is enough, at most")
@@ -154,6 +154,9 @@ class MuxSettings(Settings):
     lufs: float = Field(-23.0, le=0)
     peak_db: float = Field(-1.0, le=0)
     duck_fade_s: float = Field(0.12, gt=0)
+    music: float = Field(
+        0.3, ge=0, le=1, description="of the music's level stays under the dub, with a model for engines.separation"
+    )
     encoder: Literal["auto", "libx264", "h264_nvenc"] = Field("auto", description="auto: NVENC where it works")
     x264_preset: str = "veryfast"
     crf: int = Field(20, ge=0, le=51)

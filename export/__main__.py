@@ -99,6 +99,17 @@ def whisper(
 
 
 @app.command()
+def separation(
+    model: Annotated[Path, typer.Argument(help="folder of Spleeter's checkpoint of two stems")],
+    out: Annotated[Path | None, typer.Option(help="the artifact's folder; else models/local/spleeter")] = None,
+) -> None:
+    """Convert a checkpoint of Spleeter, which keeps the music under the dub. TensorFlow is not needed."""
+    from export.separation import Order, export
+
+    export(Order(model, out or LOCAL / "spleeter"))
+
+
+@app.command()
 def verify(
     folder: Annotated[Path, typer.Argument(help="the artifact's folder")],
     against: Annotated[

@@ -83,6 +83,8 @@ def against(
     of the settings. Raises ArtifactMissing for a checkpoint that cannot be had, and with nothing to compare on.
     """
     artifact = read(folder)
+    if artifact.manifest.kind == "separation":
+        raise ArtifactMissing(f"{folder.name} is not compared: the service asks it whether it takes a voice out")
     found, verdict = _judged(artifact, checkpoint, texts, recordings, limits)
     scores = {**artifact.manifest.scores, **found.scores()}
     write(folder, artifact.manifest.model_copy(update={"scores": scores, "verdict": verdict}))

@@ -78,6 +78,8 @@ class Manifest(BaseModel):
     def _options(self) -> list[str]:
         if self.kind == "asr":
             return ["--quantisation", self.quantisation]
+        if self.kind == "separation":
+            return []
         exact = {"none": ["--no-quantise"], "float16": ["--fp16"]}.get(self.quantisation, [])
         return [*exact, *(["--prefix", self.target_prefix] if self.target_prefix else [])]
 

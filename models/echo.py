@@ -11,9 +11,28 @@ from itertools import permutations
 
 import numpy as np
 
-from configs.engines import AsrSettings, SpeakerSettings, TranslationSettings, TtsSettings, VadSettings
+from configs.engines import (
+    AsrSettings,
+    SeparationSettings,
+    SpeakerSettings,
+    TranslationSettings,
+    TtsSettings,
+    VadSettings,
+)
 from configs.pipeline import LANGUAGES
-from models.segment import RECOGNITION_RATE, Audio, Clip, Sentence, Span, Speech, Transcript, Utterance, Voice, Word
+from models.segment import (
+    RECOGNITION_RATE,
+    Audio,
+    Clip,
+    Sentence,
+    Span,
+    Speech,
+    Stereo,
+    Transcript,
+    Utterance,
+    Voice,
+    Word,
+)
 
 FRAME = 320
 """Samples over which loudness is measured: 20 ms."""
@@ -144,6 +163,16 @@ class EchoDiarizer:
             [Voice(tuple(Span(clip.start + s.start, clip.start + s.end) for s in spans), (1.0,))] if spans else []
             for clip, spans in heard
         ]
+
+
+class EchoSeparator:
+    """Voices stand in the middle, as films mix them: the music is what differs between left and right."""
+
+    def __init__(self, settings: SeparationSettings) -> None:
+        self._settings = settings
+
+    def separate(self, sounds: list[Stereo]) -> list[Stereo]:
+        return [sound - sound.mean(axis=0, dtype=np.float32) for sound in sounds]
 
 
 class EchoTts:

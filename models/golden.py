@@ -18,7 +18,7 @@ import soundfile
 
 from configs.engines import AsrSettings
 from models.errors import ArtifactMissing
-from models.segment import RECOGNITION_RATE, Clip, Utterance
+from models.segment import RECOGNITION_RATE, SEPARATION_RATE, Clip, Utterance
 from models.tts.fallback import FallbackTts, reason
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,9 @@ COUNTING = {
 
 ENOUGH = 0.5
 """Share of the expected words that must come back: quantised arithmetic differs a little between processors."""
+
+LEFT_OVER_DB = -12.0
+"""What may be left of a voice that nothing accompanies: Spleeter leaves less than -30 dB."""
 
 
 def clip() -> Clip:
@@ -63,6 +66,16 @@ def recognize(asr: Any, settings: AsrSettings) -> None:
 def understood(text: str) -> bool:
     """Whether this is what the golden clip says, more or less."""
     return len(WORDS & words(text)) >= ENOUGH * len(WORDS)
+
+
+def separate(separator: Any) -> None:
+    """Asks what accompanies a voice that is alone. Raises ArtifactMissing for an engine that leaves the voice there."""
+    audio = clip().audio
+    samples = round(len(audio) * SEPARATION_RATE / RECOGNITION_RATE)
+    voice = (np.fft.irfft(np.fft.rfft(audio), samples) * samples / len(audio)).astype(np.float32)
+    [left] = separator.separate([np.stack([voice, voice])])
+    over = 10 * np.log10(max(float(np.mean(np.square(left))), 1e-12) / float(np.mean(np.square(voice))))
+    check("separation engine", over < LEFT_OVER_DB, f"it leaves {over:.0f} dB of a voice")
 
 
 def speak(tts: FallbackTts) -> None:

@@ -21,6 +21,7 @@ ENGINES = {
         "echo": "models.echo:EchoTts",
     },
     "speaker": {"sherpa-onnx": "models.speaker.sherpa:SherpaDiarizer", "echo": "models.echo:EchoDiarizer"},
+    "separation": {"sherpa-onnx": "models.separation.sherpa:SherpaSeparator", "echo": "models.echo:EchoSeparator"},
 }
 
 

@@ -1,7 +1,8 @@
 """The only types that travel between rooms, engines and replicas. Plain, frozen, picklable.
 
 All times are seconds as Python floats; in a `Segment` they count from the start of the video, always. All sound is
-float32 mono in [-1, 1]. Lists become JSON through `to_json` and come back through `segments_from_json`.
+float32 in [-1, 1], and mono but for what is taken apart into voice and music. Lists become JSON through `to_json` and
+come back through `segments_from_json`.
 """
 
 from collections.abc import Iterable
@@ -15,6 +16,13 @@ Audio = NDArray[np.float32]
 
 RECOGNITION_RATE = 16_000
 """Sample rate that voice detection and recognition expect, in Hz."""
+
+
+Stereo = NDArray[np.float32]
+"""Sound of shape (2, samples), left and right, at `SEPARATION_RATE`."""
+
+SEPARATION_RATE = 44_100
+"""Sample rate at which separation models were trained, in Hz."""
 
 
 @dataclass(frozen=True, slots=True)

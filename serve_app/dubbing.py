@@ -18,6 +18,7 @@ from configs.pipeline import Subtitles as Mode
 from models.errors import DubError, StageFailed
 from models.segment import Clip, Segment, Span, Transcript
 from models.tts.plausible import sayable
+from serve_app.accompaniment import Accompaniment
 from serve_app.backcheck import understanding
 from serve_app.engines import Models
 from serve_app.excerpts import Excerpts
@@ -50,7 +51,8 @@ log = logging.getLogger(__name__)
 class Dubbing:
     """`request` asks for this target alone. `language` is the job's, `dubbable` those from which a way leads here.
 
-    `speech` is where it was detected; `ears` recognise without a memory, for sound that may be made anew.
+    `speech` is where it was detected; `ears` recognise without a memory, for sound that may be made anew; `music` is
+    the film's, and all its targets share it.
     """
 
     request: Request
@@ -67,6 +69,7 @@ class Dubbing:
     steps: Steps
     speech: Sequence[Span]
     ears: Callable[[Clip], Awaitable[Transcript]]
+    music: Accompaniment
     done: dict[int, list[Segment]] = field(default_factory=dict)
     showing: asyncio.Task[None] | None = None
 
@@ -123,6 +126,7 @@ class Dubbing:
         self.done[number] = [own.get(segment.id, segment) for segment in segments]
         if number == 0 and self.target not in self.request.also:
             self.showing = asyncio.create_task(self.preview(window))  # while the next windows are made
+        await self.music.under(self.replaced(self.done[number]))
 
     def judge(self) -> Judge | None:
         """Who listens to the dub; None where that is not wanted, or the recogniser does not hear its language."""
@@ -185,7 +189,9 @@ class Dubbing:
             cues = self.tracks(begun, seconds).translated
             await asyncio.to_thread(write, cues, folder / "preview.srt", self.look(self.target))
             shown = self.shown(folder / "preview.srt"), self.mode
-            await preview(self.source, self.replaced(begun), seconds, shown, out, folder, self.rooms, self.target)
+            spoken = self.replaced(begun)
+            music = await self.music.under(spoken)
+            await preview(self.source, spoken, seconds, shown, out, folder, self.rooms, self.target, music)
         except (DubError, OSError) as error:
             log.warning("no early preview", exc_info=error)
             self.report.log("video_combination", "There is no early preview: it could not be made", "warning")
@@ -222,6 +228,7 @@ class Dubbing:
             report=self.report,
             cues=lambda segments: self.tracks(segments, self.source.duration).translated,
             replaced=self.replaced,
+            music=self.music.under,
             copied=self.mode != "burn" and copyable(self.source),
         )
 
@@ -279,7 +286,10 @@ class Dubbing:
             mode, rules = self.mode, self.rooms.mux
             if self.request.keep_audio is not None:
                 rules = rules.model_copy(update={"keep_audio": self.request.keep_audio})
-            made_from = await asyncio.to_thread(ingredients, self.source, dubbed, subtitles, mode, rules, self.target)
+            music = await self.music.under(dubbed)
+            made_from = await asyncio.to_thread(
+                ingredients, self.source, dubbed, music, subtitles, mode, rules, self.target
+            )
             work = self.drafts.output.parent.with_name("mux")
 
             async def make(out: Path) -> Mixed:
@@ -294,6 +304,7 @@ class Dubbing:
                     self.rooms.stall_s,
                     self.report,
                     self.target,
+                    music=music,
                 )
 
             mixed = await finished(self.workspace, self.target, made_from, self.drafts.output, make)

@@ -14,7 +14,7 @@ them, the job goes on.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,7 @@ from serve_app.media import ffmpeg
 from serve_app.media.ass import Look
 from serve_app.media.mix import CHANNELS, mixed
 from serve_app.media.mp4 import FONTS, lay_out
+from serve_app.media.music import Piece
 from serve_app.media.probe import Source
 from serve_app.quality import end_of_dub
 from serve_app.stages.mux import OVERSHOOT_DB, RESTORE_DB, limiter
@@ -69,7 +70,8 @@ def excerpts(duration: float, rules: PreviewSettings) -> Iterator[Excerpt]:
 class Excerpts:
     """Makes them while the block lasts; with `copied` pictures, only while there is something left to be dubbed.
 
-    `cues` lays out the subtitles of some segments, `replaced` tells which of them the dub takes the place of.
+    `cues` lays out the subtitles of some segments, `replaced` tells which of them the dub takes the place of, and
+    `music` gives what stays of the original under those.
     """
 
     source: Source
@@ -82,6 +84,7 @@ class Excerpts:
     report: Report
     cues: Callable[[list[Segment]], Sequence[Cue]]
     replaced: Callable[[list[Segment]], list[Segment]]
+    music: Callable[[list[Segment]], Awaitable[list[Piece]]]
     copied: bool = False
     _taken: int = 0
     _segments: list[Segment] = field(default_factory=list)
@@ -133,15 +136,17 @@ class Excerpts:
     async def _make(self, excerpt: Excerpt) -> None:
         near = [s for s in self._segments if _touches(s, excerpt, AROUND_S)]
         shown = [] if self.mode == "none" else within(self.cues(near), excerpt)
-        heard = [moved(s, -excerpt.start) for s in self.replaced(near) if _touches(s, excerpt, 1.0)]
-        made_from = key(self.source, excerpt, heard, shown, self.rooms.mux, self.rooms.preview, self.look)
+        spoken = [s for s in self.replaced(near) if _touches(s, excerpt, 1.0)]
+        heard = [moved(s, -excerpt.start) for s in spoken]
+        music = [replace(piece, start=piece.start - excerpt.start) for piece in await self.music(spoken)]
+        made_from = key(self.source, excerpt, heard, music, shown, self.rooms.mux, self.rooms.preview, self.look)
         name = f"{PREVIEWS}/{excerpt.id}"
         if await asyncio.to_thread(self.workspace.load, name, made_from) is not None:
             return
         out = self.workspace.path(f"{name}.mp4")
         await asyncio.to_thread(self.scratch.mkdir, parents=True, exist_ok=True)
         captions = await asyncio.to_thread(self._captions, shown)
-        await self._write(excerpt, heard, captions, out)
+        await self._write(excerpt, heard, music, captions, out)
         await asyncio.to_thread(self.workspace.save, name, made_from, excerpt.id, files=[out])
 
     def _captions(self, shown: list[Cue]) -> Path | None:
@@ -149,12 +154,21 @@ class Excerpts:
         write(shown, subtitles, self.look)
         return lay_out(self.scratch, subtitles.with_suffix(".ass"), self.rooms.mux.fonts)
 
-    async def _write(self, excerpt: Excerpt, heard: list[Segment], captions: Path | None, out: Path) -> None:
+    async def _write(
+        self, excerpt: Excerpt, heard: list[Segment], music: list[Piece], captions: Path | None, out: Path
+    ) -> None:
         rules, source = self.rooms.mux, self.source
         length = excerpt.end - excerpt.start
         part = replace(source, origin=source.origin + excerpt.start, duration=length)
         sound = mixed(
-            part, heard, rate=rules.sample_rate, fade_s=rules.duck_fade_s, stage=STAGE, stall_s=self.rooms.stall_s
+            part,
+            heard,
+            rate=rules.sample_rate,
+            fade_s=rules.duck_fade_s,
+            stage=STAGE,
+            stall_s=self.rooms.stall_s,
+            music=music,
+            share=rules.music,
         )
         pcm = ["-f", "f32le", "-ar", str(rules.sample_rate), "-ac", str(CHANNELS), "-i", "pipe:0"]
         film, pictures = self._pictures(part, captions)

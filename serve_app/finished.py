@@ -24,6 +24,7 @@ from configs.pipeline import MuxSettings, Subtitles
 from models.artifact import digest
 from models.segment import Segment
 from serve_app.jobs.workspace import Workspace, disk_space, key
+from serve_app.media.music import Piece
 from serve_app.media.probe import Source
 from serve_app.stages.mux import Mixed
 
@@ -31,13 +32,19 @@ LINKLESS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXD
 
 
 def ingredients(
-    source: Source, dubbed: Sequence[Segment], subtitles: Path, mode: Subtitles, settings: MuxSettings, target: str
+    source: Source,
+    dubbed: Sequence[Segment],
+    music: Sequence[Piece],
+    subtitles: Path,
+    mode: Subtitles,
+    settings: MuxSettings,
+    target: str,
 ) -> str:
     """The key of a video: everything that it is made from. Blocks."""
     film = Path(source.path).stat()
     clips = [digest(Path(segment.dub)) for segment in dubbed if segment.dub]
     text = subtitles.read_text("utf-8")
-    return key(source, film.st_size, film.st_mtime_ns, dubbed, clips, text, mode, settings, target)
+    return key(source, film.st_size, film.st_mtime_ns, dubbed, clips, music, text, mode, settings, target)
 
 
 async def finished(

@@ -75,7 +75,8 @@ def _of_segment(segment: Segment, settings: PipelineSettings) -> Iterator[tuple[
     if segment.tempo is not None and segment.tempo > settings.sync.max_tempo + 1e-3:
         yield "rushed", f"it is played at {segment.tempo:.2f} times its speed", False
     if segment.place is not None and abs(segment.place - segment.start) > settings.sync.start_slack_s + 1e-3:
-        yield "misplaced", f"it starts {segment.place - segment.start:+.2f} s beside the original", False
+        late = segment.place - segment.start
+        yield "misplaced", f"it starts {abs(late):.2f} s {'after' if late > 0 else 'before'} the original", False
     if segment.understood is not None and segment.understood < settings.quality.min_match:
         yield "misunderstood", f"{segment.understood:.0%} of its words were recognised", False
 

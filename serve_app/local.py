@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from configs.app import AppSettings
-from configs.engines import EngineSettings, SpeakerSettings
+from configs.engines import EngineSettings, SeparationSettings, SpeakerSettings
+from models import golden
 from models.registry import load
-from models.segment import Clip, Sentence, Transcript, Voice
+from models.segment import Clip, Sentence, Stereo, Transcript, Voice
 from serve_app.engines import Models
 from serve_app.jobs.job import Request
 from serve_app.jobs.report import Report
@@ -26,6 +27,7 @@ from serve_app.screen import Screen
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Diarizer = Callable[[list[Clip]], list[list[Voice]]]
+Separator = Callable[[list[Stereo]], list[Stereo]]
 
 
 def in_thread(verb: Callable[[list[Item]], list[Answer]], at_once: int = 1) -> Callable[[Item], Awaitable[Answer]]:
@@ -65,6 +67,7 @@ def models(settings: EngineSettings) -> Models:
         hears=recognizer.languages,
         pairs=translator.pairs,
         diarize=diarizing(settings.speaker),
+        separate=separating(settings.separation),
     )
 
 
@@ -78,6 +81,20 @@ def diarizing(
     if settings.engine == "sherpa-onnx" and not (settings.segmentation or settings.embedding):
         return None
     return in_thread(heard(load("speaker", settings.engine, settings).diarize))
+
+
+def separating(
+    settings: SeparationSettings, heard: Callable[[Separator], Separator] = lambda verb: verb
+) -> Callable[[Stereo], Awaitable[Stereo]] | None:
+    """Takes music from voices, or None where nothing is configured for it.
+
+    `heard` is put around the engine's verb. Raises ArtifactMissing for a model that is not there or takes out no voice.
+    """
+    if settings.engine == "sherpa-onnx" and not settings.model:
+        return None
+    engine = load("separation", settings.engine, settings)
+    golden.separate(engine)
+    return in_thread(heard(engine.separate))
 
 
 async def dub_file(request: Request, settings: AppSettings, out: Path, console: Console) -> dict[str, Any]:

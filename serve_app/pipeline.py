@@ -21,6 +21,7 @@ from configs.app import AppSettings
 from configs.pipeline import STAGES, PipelineSettings
 from models.errors import InvalidJob, NoSpeech
 from models.segment import Clip, Span, Transcript
+from serve_app.accompaniment import Accompaniment
 from serve_app.dubbing import Dubbing
 from serve_app.engines import Models
 from serve_app.excerpts import Excerpts
@@ -138,16 +139,22 @@ class Line:
         heard = await self.listen(source, wav)
         cuts = await asyncio.to_thread(windows, heard.speech, source.duration, self.rooms.windows)
         self.report.repeat(EACH_TARGET, len(self.request.targets))
-        dubbings = [self.dubbing(target, source, heard, len(cuts)) for target in self.request.targets]
+        music = self.accompaniment(source)
+        dubbings = [self.dubbing(target, source, heard, len(cuts), music) for target in self.request.targets]
         async with dubbings[0].previews(cuts) as excerpts:
             if not await self.through_windows(cuts, source, wav, heard, dubbings, excerpts):
                 raise NoSpeech("nothing intelligible was said; choose another audio track or a larger speech model")
             await dubbings[0].shown_early()
             self.same_input()
+            music.tell()
             result, *others = [await dubbing.finish() for dubbing in dubbings]
         return replace(result, further=dict(zip(self.request.also, others, strict=True)))
 
-    def dubbing(self, target: str, source: Source, heard: Heard, of: int) -> Dubbing:
+    def accompaniment(self, source: Source) -> Accompaniment:
+        made_from = key(source, self.input[1:], self.settings.engines.separation.what())
+        return Accompaniment(self.models.separate, source, made_from, self.rooms, self.workspace, self.report)
+
+    def dubbing(self, target: str, source: Source, heard: Heard, of: int, music: Accompaniment) -> Dubbing:
         further = target if target in self.request.also else ""
         return Dubbing(
             replace(self.request, target_lang=target),
@@ -164,6 +171,7 @@ class Line:
             Steps(self.workspace, self.report, of),
             heard.speech,
             self.ears,
+            music,
         )
 
     # -- the whole file --------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pathlib import Path
 from configs.pipeline import PipelineSettings, Subtitles
 from models.segment import Segment
 from serve_app.jobs.report import Report
+from serve_app.media.music import Piece
 from serve_app.media.probe import Source
 from serve_app.quality import end_of_dub
 from serve_app.stages.mux import mux
@@ -49,12 +50,16 @@ async def preview(
     work: Path,
     settings: PipelineSettings,
     language: str,
+    music: Sequence[Piece] = (),
 ) -> None:
     """Writes the first `seconds` of the dub to `out`; `subtitles` are an SRT file and how they are shown.
+
+    `music` is what stays of the original under the dub.
 
     Raises what `mux` raises.
     """
     beginning = replace(source, duration=seconds, picture=min(source.picture, seconds))
     hasty = settings.mux.model_copy(update={"x264_preset": "ultrafast"})
     heard = [segment for segment in segments if segment.start < seconds]
-    await mux(beginning, heard, *subtitles, out, work, hasty, settings.stall_s, Report("preview"), language, cut=True)
+    quiet = Report("preview")
+    await mux(beginning, heard, *subtitles, out, work, hasty, settings.stall_s, quiet, language, cut=True, music=music)

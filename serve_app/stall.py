@@ -30,6 +30,7 @@ STAGES = {
     "recognize": "transcription",
     "translate": "translation",
     "speak": "tts",
+    "separate": "video_combination",
 }
 """The stage of the wire in which a verb is waited for."""
 

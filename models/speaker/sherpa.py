@@ -3,29 +3,21 @@
 The segmentation hears who speaks in windows of ten seconds, also where two speak at once; prints of what it found are
 clustered over the clip. The library is an extra (`pip install 'dubserve[speakers]'`) and brings no weights: both models
 are files, or are fetched from the hub once. Its licence is Apache 2.0; the models have their own.
-
-The library ends the whole process when a model is not what it takes it for, so the files are looked at here first, by
-what their metadata says. That costs a second at start-up, and a file that lies about itself is still fatal.
 """
 
-import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from configs.engines import SpeakerSettings
 from models.errors import ArtifactMissing
 from models.segment import RECOGNITION_RATE, Audio, Clip, Span, Voice
+from models.sherpa import library, located, metadata
 
 SEGMENTATION_KEYS = frozenset(
     {"num_speakers", "powerset_max_classes", "num_classes", "sample_rate", "window_size", "receptive_field_shift"}
 )
 EMBEDDING_KEYS = frozenset({"framework", "output_dim", "sample_rate"})
-
-HUB_NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(/(?P<file>[\w./-]+\.onnx))?")
-MODEL = "model.onnx"
-"""The file of a hub repository that names none."""
 
 PRINT_S = 20.0
 """How much of a voice goes into its print."""
@@ -36,7 +28,7 @@ MIN_CLIP_S = 0.5
 class SherpaDiarizer:
     def __init__(self, settings: SpeakerSettings) -> None:
         """Raises ArtifactMissing without the library or a model, with what to do about it."""
-        sherpa = _library()
+        sherpa = library("speakers are to be told apart", extra="speakers")
         segmentation = _located("segmentation", settings.segmentation, SEGMENTATION_KEYS)
         embedding = _located("embedding", settings.embedding, EMBEDDING_KEYS)
         threads = max(1, settings.threads)
@@ -84,49 +76,10 @@ def _longest(audio: Audio, spans: list[Span]) -> Audio:
     return np.concatenate(parts)
 
 
-def _library() -> Any:
-    try:
-        import sherpa_onnx
-    except ImportError as error:
-        raise ArtifactMissing(
-            "speakers are to be told apart and sherpa-onnx is not installed; run: pip install 'dubserve[speakers]'"
-        ) from error
-    return sherpa_onnx
-
-
 def _located(name: str, source: str, keys: frozenset[str]) -> Path:
     """The file that setting `name` means, after a look at its metadata."""
     if not source:
         raise ArtifactMissing(f"engines.speaker.{name} is empty; telling speakers apart takes both models")
-    path = Path(source) if Path(source).is_file() else _fetched(name, source)
-    if missing := keys - _metadata(name, path).keys():
-        raise ArtifactMissing(
-            f"engines.speaker.{name} is no {name} model for sherpa-onnx (it does not say its {min(missing)}); "
-            "use one that the sherpa-onnx project converted"
-        )
+    path = located(f"engines.speaker.{name}", source)
+    metadata(f"engines.speaker.{name}", path, name, dict.fromkeys(keys))
     return path
-
-
-def _fetched(name: str, source: str) -> Path:
-    if source.startswith(("/", ".", "~")) or not (hub := HUB_NAME.fullmatch(source)):
-        raise ArtifactMissing(f"engines.speaker.{name} is no file that exists, nor owner/name of a hub")
-    file = hub["file"] or MODEL
-    import huggingface_hub  # late: most installations name files
-
-    try:
-        return Path(huggingface_hub.hf_hub_download(hub["repository"], file))
-    except Exception as error:  # no network, no such model, no room: the hub raises a dozen types
-        raise ArtifactMissing(
-            f"the model of engines.speaker.{name} could not be downloaded; run: hf download {hub['repository']} {file}"
-        ) from error
-
-
-def _metadata(name: str, path: Path) -> dict[str, str]:
-    import onnxruntime
-
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own types
-        raise ArtifactMissing(f"the model of engines.speaker.{name} cannot be read; get it again") from error
-    found: dict[str, str] = session.get_modelmeta().custom_metadata_map
-    return found

@@ -225,7 +225,7 @@ def fault(row: Row, engines: EngineSettings) -> str:
     if row.state != HERE:
         return row.state
     try:
-        return {"translation": translates, "asr": hears, "voice": speaks}[row.kind](row, engines)
+        return ASKED[row.kind](row, engines)
     except DubError as error:
         return str(error)
 
@@ -257,6 +257,17 @@ def speaks(row: Row, engines: EngineSettings) -> str:
     language = row.languages.partition("-")[0]
     speech = load("tts", "piper", engines.tts).speak([Utterance(golden.COUNTING.get(language, "1, 2, 3."), language)])
     return "" if speech[0].duration > SHORTEST_S else "it speaks an empty clip; get it again"
+
+
+def separates(row: Row, engines: EngineSettings) -> str:
+    if broken := damaged(made := read(Path(row.folder))):
+        return changed(made, broken)
+    settings = engines.separation.model_copy(update={"model": row.folder})
+    golden.separate(load("separation", "sherpa-onnx", settings))
+    return ""
+
+
+ASKED = {"translation": translates, "asr": hears, "voice": speaks, "separation": separates}
 
 
 def changed(made: Artifact, broken: list[str]) -> str:

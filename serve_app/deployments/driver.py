@@ -1,7 +1,8 @@
 """Driver: a thin shell around the runner. A call carries no job: it is a token, and its receiver claims what is next.
 
 So the number of outstanding calls is the load that Serve's autoscaling sees, while fairness is decided in the store at
-the last moment. The light engines (voice detection, speech) live here; the heavy ones are asked through handles.
+the last moment. Engines that make no batches of many jobs (voice detection, speakers, speech, music) live here; the
+others are asked through handles.
 """
 
 import os
@@ -19,7 +20,7 @@ from serve_app.deployments.batch import calling
 from serve_app.engines import Models
 from serve_app.jobs.runner import Runner
 from serve_app.jobs.store import Store
-from serve_app.local import diarizing, in_thread
+from serve_app.local import diarizing, in_thread, separating
 from serve_app.media import audio
 from serve_app.stall import Pulse, beating
 from serve_app.telemetry import begin
@@ -39,10 +40,12 @@ class Driver:
         golden.speak(tts)
         audio.loudness(golden.clip().audio, RECOGNITION_RATE)  # the first measurement takes seconds to import
         stall_s = settings.pipeline.engine_stall_s / 2
-        self._pulses = [Pulse("transcription", stall_s), Pulse("tts", stall_s), Pulse("transcription", stall_s)]
+        stages = ("transcription", "tts", "transcription", "video_combination")
+        self._pulses = [Pulse(stage, stall_s) for stage in stages]
         self._detect = in_thread(beating(vad.detect, self._pulses[0]))
         self._speak = in_thread(beating(tts.speak, self._pulses[1]), at_once=engines.tts.at_once)
         self._diarize = diarizing(engines.speaker, lambda verb: beating(verb, self._pulses[2]))
+        self._separate = separating(engines.separation, lambda verb: beating(verb, self._pulses[3]))
         store = Store(roots.database_url.get_secret_value(), settings.jobs)
         store.create()
         self._runner = Runner(store, self._models, settings, roots, owner=f"{socket.gethostname()}:{os.getpid()}")
@@ -68,4 +71,5 @@ class Driver:
             hears=await calling(self._recognizer.languages, "transcription")(),
             pairs=await calling(self._translator.pairs, "translation")(),
             diarize=self._diarize,
+            separate=self._separate,
         )

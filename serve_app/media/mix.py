@@ -6,7 +6,8 @@ It is numpy and no filter graph, because a graph with a branch for each of a tho
 gigabytes. The sound is stereo float at half its level: dub and original may touch full scale, and a FLAC file would
 clip there. A mono clip is laid on both channels 3 dB lower, which keeps its loudness.
 
-Under speech the original is gone, music included; keeping the music takes a separation engine, which is not here.
+Under speech the original is gone, music included, unless a separation engine has taken the music from the voices: then
+it lies there at a share of its level (`music`). As much as is left of it, so much less of the room is made up.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from models.segment import Audio, Segment, Span
 from serve_app.media import audio, ffmpeg
 from serve_app.media.ffmpeg import Samples
+from serve_app.media.music import Music, Piece
 from serve_app.media.probe import Source, sound
 from serve_app.media.roomtone import RoomTone
 
@@ -30,11 +32,22 @@ SPREAD = np.float32(np.sqrt(0.5))  # one channel on two loudspeakers
 
 
 async def mixed(
-    source: Source, segments: Sequence[Segment], *, rate: int, fade_s: float, stage: str, stall_s: float
+    source: Source,
+    segments: Sequence[Segment],
+    *,
+    rate: int,
+    fade_s: float,
+    stage: str,
+    stall_s: float,
+    music: Sequence[Piece] = (),
+    share: float = 0.0,
 ) -> AsyncGenerator[bytes, None]:
-    """The mix as interleaved stereo float32, exactly as many samples as the video is long. Raises like ffmpeg.pcm."""
+    """The mix as interleaved stereo float32, exactly as many samples as the video is long.
+
+    `share` is how much of the level of the `music` stays under the dub. Raises like ffmpeg.pcm.
+    """
     total, at = round(source.duration * rate), 0
-    mixer = await asyncio.to_thread(Mixer, segments, rate, fade_s)
+    mixer = await asyncio.to_thread(Mixer, segments, rate, fade_s, music, share)
     original = ffmpeg.pcm(
         sound(source, rate), stage=stage, stall_s=stall_s, rate=rate, channels=CHANNELS, chunk_s=CHUNK_S
     )
@@ -53,10 +66,18 @@ async def mixed(
 class Mixer:
     """Lays dubs over chunks that come in order. Holds only the clips that the current chunk touches."""
 
-    def __init__(self, segments: Iterable[Segment], rate: int, fade_s: float) -> None:
+    def __init__(
+        self,
+        segments: Iterable[Segment],
+        rate: int,
+        fade_s: float,
+        music: Sequence[Piece] = (),
+        share: float = 0.0,
+    ) -> None:
         self._rate = rate
         self._room = RoomTone(rate, CHANNELS)
-        spoken = sorted((s for s in segments if s.text or s.dub), key=lambda s: s.start)
+        self._music, self._share = Music(music, rate), np.float32(share)
+        spoken = [s for s in segments if s.text or s.dub]
         self._gain = envelope([span for s in spoken for span in _spans(s)], fade_s)
         self._waiting = sorted((s for s in spoken if s.dub), key=_place, reverse=True)
         self._playing: list[tuple[int, Audio]] = []
@@ -69,7 +90,10 @@ class Mixer:
         self._room.hear(original)
         out = original * gain
         if gain.min() < 1:
-            out += self._room.make(len(original)) * np.sqrt(1 - gain**2)
+            music, there = self._music.take(at, len(original))
+            out += music * self._share * (1 - gain)
+            left = gain + there * self._share * (1 - gain)
+            out += self._room.make(len(original)) * np.sqrt(1 - left**2)
         self._load(end)
         for start, clip in self._playing:
             low, high = max(at, start), min(end, start + len(clip))
@@ -83,6 +107,12 @@ class Mixer:
             segment = self._waiting.pop()
             clip, rate = audio.read(str(segment.dub))
             self._playing.append((round(_place(segment) * self._rate), audio.resample(clip, rate, self._rate)))
+
+
+def ducked(segments: Iterable[Segment], fade_s: float) -> list[Span]:
+    """Where some of the original is missing, fades included, in seconds; the spans may overlap. Reads files; blocks."""
+    spans = [span for s in segments if s.text or s.dub for span in _spans(s)]
+    return [Span(span.start - fade_s, span.end + fade_s) for span in _merged(spans, 2 * fade_s)]
 
 
 def envelope(spans: Iterable[Span], fade_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

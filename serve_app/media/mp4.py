@@ -88,7 +88,8 @@ def command(plan: Plan, out: Path) -> list[str]:
     shift = {"itsoffset": f"{-source.origin:.6f}"}
     film = graph.input(ffmpeg.file_url(source.path), **shift, **ffmpeg.guard(source.container))
     streams = [graph.input(ffmpeg.file_url(plan.mix), **ffmpeg.guard("flac"))["a:0"]]
-    options: dict[str, Any] = {"filter:a:0": plan.audio_filters, "c:a": "aac", "b:a": plan.settings.audio_bitrate}
+    options: dict[str, Any] = {"filter:a:0": plan.audio_filters, "c:a": "aac", "aac_coder": "fast"}
+    options["b:a"] = plan.settings.audio_bitrate
     options |= {"metadata:s:a:0": f"language={language}", "disposition:a:0": "default"}
     for number, index in enumerate(source.other_audio if plan.settings.keep_audio and not plan.cut else (), 1):
         streams.append(film[str(index)])

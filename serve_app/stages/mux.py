@@ -24,6 +24,7 @@ from serve_app.media import ffmpeg
 from serve_app.media.loudness import FILTER, Loudness, Meter, measure
 from serve_app.media.mix import CHANNELS, HEADROOM, mixed
 from serve_app.media.mp4 import Plan, choose_encoder, command, copies, lay_out
+from serve_app.media.music import Piece
 from serve_app.media.probe import Source, probe
 
 STAGE = "video_combination"
@@ -70,20 +71,22 @@ async def mux(
     report: Report,
     language: str = "",
     cut: bool = False,
+    music: Sequence[Piece] = (),
 ) -> Mixed:
     """Writes `out` from the original of `source`, the dubs of `segments` and the cues in `subtitles`.
 
     That is an SRT file for a track of its own, and an ASS file to be drawn into the pictures.
 
     Without segments the original sound stays as it is. With `cut` the film goes on after `source.duration`, and the
-    output does not. `work` is a folder for the mix; `language` tags the tracks.
+    output does not. `work` is a folder for the mix; `language` tags the tracks; `music` is what stays of the original
+    under the dubs.
     Raises StageFailed when the output is not what was asked for, OutOfSpace when the disk is full.
     """
     await asyncio.to_thread(work.mkdir, parents=True, exist_ok=True)
     captions = await asyncio.to_thread(lay_out, work, subtitles, settings.fonts) if mode != "none" else None
     mix = work / "mix.flac"
     try:
-        loudness = await _mix(source, segments, mix, settings, stall_s, report)
+        loudness = await _mix(source, segments, music, mix, settings, stall_s, report)
         master = await _master(mix, loudness, bool(segments), settings, stall_s)
         _explain(master, loudness, bool(segments), settings, report)
         encoder = await ffmpeg.in_thread(choose_encoder, settings.encoder)
@@ -101,10 +104,26 @@ async def mux(
 
 
 async def _mix(
-    source: Source, segments: Sequence[Segment], mix: Path, settings: MuxSettings, stall_s: float, report: Report
+    source: Source,
+    segments: Sequence[Segment],
+    music: Sequence[Piece],
+    mix: Path,
+    settings: MuxSettings,
+    stall_s: float,
+    report: Report,
 ) -> Loudness:
     """Writes the mix at half its level; its loudness as written."""
     meter, rate = Meter(), settings.sample_rate
+    sound = mixed(
+        source,
+        segments,
+        rate=rate,
+        fade_s=settings.duck_fade_s,
+        stage=STAGE,
+        stall_s=stall_s,
+        music=music,
+        share=settings.music,
+    )
     read = ["-f", "f32le", "-ar", str(rate), "-ac", str(CHANNELS), "-i", "pipe:0"]
     form = ["-c:a", "flac", "-sample_fmt", "s32", "-compression_level", "3", "-f", "flac"]
     with ffmpeg.whole(mix) as draft:
@@ -115,7 +134,7 @@ async def _mix(
             duration=source.duration,
             on_progress=lambda fraction: report.fraction(STAGE, MIX_SHARE * fraction),
             on_log=meter.hear,
-            stdin=mixed(source, segments, rate=rate, fade_s=settings.duck_fade_s, stage=STAGE, stall_s=stall_s),
+            stdin=sound,
             verbosity="info",
         )
     return meter.loudness

@@ -7,7 +7,14 @@ from typing import Any
 from serve_app.engines import Models
 from serve_app.telemetry import metrics, traces
 
-SHELVES = {"detect": "vad", "diarize": "speaker", "recognize": "asr", "translate": "translation", "speak": "tts"}
+SHELVES = {
+    "detect": "vad",
+    "diarize": "speaker",
+    "recognize": "asr",
+    "translate": "translation",
+    "speak": "tts",
+    "separate": "separation",
+}
 """The shelf of each verb of the seam."""
 
 

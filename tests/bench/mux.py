@@ -38,6 +38,7 @@ from serve_app.jobs.workspace import Workspace, artifacts
 from serve_app.local import models
 from serve_app.media import ffmpeg
 from serve_app.media.ass import Look
+from serve_app.media.music import Piece
 from serve_app.media.probe import Source, probe
 from serve_app.pipeline import dub
 from serve_app.stages.mux import mux
@@ -166,12 +167,17 @@ async def previews(source: Source, said: list[Segment], folder: Path) -> None:
         report=Report("bench"),
         cues=lambda segments: [Cue(s.start, s.end, (str(s.translation),)) for s in segments],
         replaced=lambda segments: segments,
+        music=no_music,
     )
     wanted = list(excerpts(source.duration, ROOMS.preview))
     async with made:
         made.add({0: said})
         while len(made.report.snapshot().preview_ids) < len(wanted) and not made.report.lines():
             await asyncio.sleep(0.1)
+
+
+async def no_music(segments: list[Segment]) -> list[Piece]:
+    return []
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------

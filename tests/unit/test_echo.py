@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from configs.engines import AsrSettings, TranslationSettings, TtsSettings, VadSettings
+from configs.engines import AsrSettings, SeparationSettings, TranslationSettings, TtsSettings, VadSettings
 from models import echo
 from models.registry import load
 from models.segment import RECOGNITION_RATE, Clip, Sentence, Span, Utterance
@@ -81,3 +81,12 @@ def test_voice_lasts_in_proportion_to_the_text_and_inverse_to_the_rate():
     assert short.voice == "echo:female" and long.audio.dtype == np.float32
     assert 0.1 < np.abs(long.audio).max() <= 0.2 and abs(long.audio[0]) < 1e-6 and abs(long.audio[-1]) < 1e-3
     assert 0 < empty.duration < 0.2
+
+
+def test_separator_keeps_what_differs_between_left_and_right():
+    rng = np.random.default_rng(1)
+    voice, music = rng.normal(0, 0.1, (2, 44_100)).astype(np.float32)
+    sound = np.stack([voice + music, voice - music])
+    kept, mono = load("separation", "echo", SeparationSettings()).separate([sound, np.stack([voice, voice])])
+    assert kept == pytest.approx(np.stack([music, -music]), abs=1e-6)
+    assert not mono.any()

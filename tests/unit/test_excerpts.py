@@ -21,6 +21,7 @@ from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace
 from serve_app.media import ffmpeg
 from serve_app.media.ass import Look
+from serve_app.media.music import Piece
 from serve_app.media.probe import probe
 from serve_app.stages.mux import Mixed, mux
 from tests.data.media import X264, clip, make, tone
@@ -45,7 +46,12 @@ def bench(folder: Path, film: Path, rooms: PipelineSettings = ROOMS) -> Excerpts
         report=Report("job"),
         cues=lambda segments: [Cue(6.5, 8.0, ("HHHH",))] if segments else [],
         replaced=lambda segments: segments,
+        music=no_music,
     )
+
+
+async def no_music(segments: list[Segment]) -> list[Piece]:
+    return []
 
 
 def spoken(folder: Path) -> dict[int, list[Segment]]:

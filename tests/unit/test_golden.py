@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from configs.engines import TtsSettings
+from configs.engines import SeparationSettings, TtsSettings
 from configs.pipeline import LANGUAGES
 from models import golden
 from models.errors import ArtifactMissing
@@ -99,3 +99,14 @@ def test_an_online_engine_is_not_asked(monkeypatch: pytest.MonkeyPatch, caplog: 
     assert not caplog.records
     speak("edge", "piper", piper_voices=MISSING)
     assert "speech engine piper" in caplog.text
+
+
+def test_an_engine_that_leaves_the_voice_there_may_not_serve():
+    golden.separate(load("separation", "echo", SeparationSettings()))
+
+    class Deaf:
+        def separate(self, sounds):
+            return sounds
+
+    with pytest.raises(ArtifactMissing, match="it leaves 0 dB of a voice"):
+        golden.separate(Deaf())

@@ -119,3 +119,11 @@ def test_times_as_people_write_them():
         "1:00:00.0",
         "–",
     ]
+
+
+def test_a_share_of_nothing_is_no_unknown_one():
+    made = report(segment(1, 1, 2))
+    made["quality"] |= {"lip_sync": 0.0, "voice": 0.0}
+    shown = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page(made)))
+    assert (shown["in time with the picture"], shown["voice"]) == ("0 %", "0 %")
+    assert shown["translation without a doubt"] == "unknown"

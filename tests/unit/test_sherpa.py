@@ -110,7 +110,7 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 def test_a_file_that_is_no_such_model_is_refused_before_the_library_sees_it(
     segmentation: Path, embedding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sherpa, "_library", lambda: None)
+    monkeypatch.setattr(sherpa, "library", lambda *_, **__: None)
     (tmp_path / "text.onnx").write_text("no network")
     for one, two, told in (
         (embedding, embedding, "segmentation is no segmentation model"),
