@@ -3,10 +3,11 @@
 Each processor has a worker: a thread with a running batch of its own, from the first sentence until nothing is left to
 do; then it ends, and its buffers with it. Two batches side by side, each on one thread, take about as long as one of
 them alone, while a product that is split between two threads waits for the slower one. Workers share the sentences out
-evenly. Callers are served in turn, each in the order of arrival, as long as what their sentences may need at most,
-source and target tokens of all their rows, fits the budget. A sentence that does not fit yet lets smaller ones pass,
-but not for more than `PATIENCE` steps. So a long sentence costs its neighbours nothing but its share of each step, a
-short one never waits for it, and a caller with one sentence waits for room in the batch and not for those with many.
+evenly, two of them by length where all that wait fit (`sharing`). Callers are served in turn, each in the order of
+arrival, as long as what their sentences may need at most, source and target tokens of all their rows, fits the budget.
+A sentence that does not fit yet lets smaller ones pass, but not for more than `PATIENCE` steps. So a long sentence
+costs its neighbours nothing but its share of each step, a short one never waits for it, and a caller with one sentence
+waits for room in the batch and not for those with many.
 
 Sentences of one length are encoded together, others apart: nothing is padded, so what a sentence becomes does not
 depend on its company. The last sentence takes the rows of one that ends, so the live rows stay the first ones.
@@ -28,6 +29,7 @@ from models.futures import answer, fail, forget
 from models.meter import Meter, Work
 from models.translation.network import Array, Network
 from models.translation.search import Search
+from models.translation.sharing import share
 from models.turns import Turns
 
 AHEAD = 64
@@ -61,11 +63,17 @@ class Job:
     room: int
     future: "Future[list[list[int]]]" = field(default_factory=Future)
     feed: list[int] = field(default_factory=list)  # the tokens that its rows say next
+    said: int = 0
     passed: int = 0
     caller: str = ""
     work: Work | None = None  # from when it is taken until it leaves
     joined: float = 0.0  # then, in Unix seconds
     mark: Any = field(default_factory=lambda: batches.MARK())
+
+    @property
+    def left(self) -> int:
+        """Tokens that it will still say, as far as its source tells."""
+        return max(1, len(self.source) - self.said)
 
     def tokens(self, width: int) -> int:
         """Places in the cache that it may need at most."""
@@ -80,7 +88,7 @@ class Batcher:
         self._meter = meter or Meter()
         self._waiting: Turns[Job] = Turns()
         self._lock = threading.Lock()
-        self._workers: dict[threading.Thread, int] = {}  # with the number of sentences in their batches
+        self._workers: dict[threading.Thread, list[int]] = {}  # with what is left of the sentences in their batches
 
     def submit(self, job: Job, caller: str = "") -> "Future[list[list[int]]]":
         """Queues a sentence; the future gives its target ids, best first, and can be cancelled until it does."""
@@ -89,7 +97,7 @@ class Batcher:
             self._waiting.add(caller, job)
             if len(self._workers) < self._limits.workers:
                 worker = threading.Thread(target=self._work, name="translation", daemon=True)
-                self._workers[worker] = 0
+                self._workers[worker] = []
                 worker.start()
         return job.future
 
@@ -125,14 +133,28 @@ class Batcher:
     def _joining(self, live: "Live") -> list[Job]:
         """Takes from the queue what fits, up to an even share, and what nobody waits for any more."""
         with self._lock:
-            held = len(live.jobs)
-            self._workers[threading.current_thread()] = held
-            everything = len(self._waiting) + sum(self._workers.values())
-            share = -(-everything // self._limits.workers)
-            joining = list(islice(self._fitting(live), max(0, share - held)))
+            mine = self._workers[threading.current_thread()] = [job.left for job in live.jobs]
+            joining = self._by_length(live, mine) if self._roomy(live) else self._in_turn(live, mine)
             self._waiting.serve(joining)
-            self._workers[threading.current_thread()] = held + len(joining)
+            mine += [job.left for _, job in joining]
         return [job for _, job in joining if not job.future.cancelled()]
+
+    def _roomy(self, live: "Live") -> bool:
+        """Whether there are two workers, and this one could take all that wait."""
+        if not len(self._workers) == self._limits.workers == 2 or len(self._waiting) > AHEAD:
+            return False
+        jobs, width = [job for _, job in self._waiting.first(AHEAD)], self._limits.width
+        fits = sum(job.tokens(width) for job in (*live.jobs, *jobs)) <= self._limits.budget
+        return fits and sum(len(job.source) for job in jobs) <= self._limits.chunk
+
+    def _by_length(self, live: "Live", mine: list[int]) -> list[tuple[str, Job]]:
+        fitting = list(self._fitting(live))
+        (theirs,) = (held for held in self._workers.values() if held is not mine)
+        return [fitting[i] for i in share([job.left for _, job in fitting], mine, theirs, self._limits.width)]
+
+    def _in_turn(self, live: "Live", mine: list[int]) -> list[tuple[str, Job]]:
+        everything = len(self._waiting) + sum(map(len, self._workers.values()))
+        return list(islice(self._fitting(live), max(0, -(-everything // self._limits.workers) - len(mine))))
 
     def _fitting(self, live: "Live") -> Iterator[tuple[str, Job]]:
         width, alone = self._limits.width, not live.jobs
@@ -212,7 +234,7 @@ class Live:
         for i, job in enumerate(self.jobs):
             rows = self._rows_of(i)
             chosen = _advance(job, logits[rows.start : rows.stop])
-            job.feed = [token for _, token in chosen]
+            job.feed, job.said = [token for _, token in chosen], job.said + 1
             if chosen:
                 self._rows.follow(rows.start, [parent for parent, _ in chosen])
             else:

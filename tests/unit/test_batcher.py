@@ -258,6 +258,20 @@ def test_workers_share_the_sentences_evenly_and_end_when_there_are_none() -> Non
     rest(shared)
 
 
+def test_two_workers_share_by_length_and_not_by_number() -> None:
+    network = Several()
+    network.gate.clear()
+    shared = Batcher(network, PAD, Limits(1, 10_000, 100, 10_000, workers=2))  # type: ignore[arg-type]
+    futures = [shared.submit(job(number, words=number)) for number in (50, 5)]
+    until(lambda: len(network.encoded) == 2)
+    numbers = [6, 40, 6, 38, 6, 36, 6, 6]
+    futures += [shared.submit(job(number, words=number)) for number in numbers]
+    network.gate.set()
+    assert [said(future) for future in futures] == [list(range(n, -1, -1)) for n in (50, 5, *numbers)]
+    long = next(worker for worker in network.workers if worker.steps[0] == [50])
+    assert all(number > 6 or step[0] <= 10 for step in long.steps for number in step)
+
+
 def test_closing_waits_for_what_was_submitted_and_lets_go_of_the_network() -> None:
     network = Countdown()
     shared, gone = batcher(network), weakref.ref(network)
