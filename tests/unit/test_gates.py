@@ -38,7 +38,7 @@ GOOD = Segment(1, 1.0, 3.0, "Hello.", translation="Hola.", speech="1.wav", spoke
         ({"translation": ""}, "untranslated", "nothing is said"),
         ({"speech": None, "place": None, "tempo": None, "dub": None}, "silent", "no engine"),
         ({"tempo": 1.42}, "rushed", "1.42"),
-        ({"place": 1.4}, "misplaced", "+0.40 s"),
+        ({"place": 1.4}, "misplaced", "0.40 s after the original"),
         ({"understood": 0.2}, "misunderstood", "20% of its words"),
     ],
 )
