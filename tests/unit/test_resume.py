@@ -88,9 +88,9 @@ def encodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Where videos were written, one entry for each that was encoded."""
     real, written = dubbing.mux, list[Path]()
 
-    async def counted(*args: Any) -> Mixed:
+    async def counted(*args: Any, **options: Any) -> Mixed:
         written.append(args[4])
-        return await real(*args)
+        return await real(*args, **options)
 
     monkeypatch.setattr(dubbing, "mux", counted)
     return written
