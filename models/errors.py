@@ -20,6 +20,9 @@ A message is one sentence that says what to do. It never holds a stack trace, Py
 did not give us. `code` is stable: clients and job rows keep it. `transient` tells the pipeline that a retry may help.
 """
 
+INTERNAL = "the service failed in a way that it did not foresee; the operator finds the reason in its log"
+"""What a caller is told of an error that is not of this tree."""
+
 
 class DubError(Exception):
     """Base of the tree. `str(error)` is safe to show to the caller."""

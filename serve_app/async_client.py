@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Se
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import Any, Self, Unpack
+from urllib.parse import quote
 
 import httpx
 
@@ -157,7 +158,10 @@ class AsyncClient:
         wanted = list(names) or list((await self.result(job_id)).artifacts)
         place = Path(folder)
         await asyncio.to_thread(place.mkdir, parents=True, exist_ok=True)
-        return [await self._fetch(f"/v1/jobs/{job_id}/artifacts/{name}", place / Path(name).name) for name in wanted]
+        return [
+            await self._fetch(f"/v1/jobs/{job_id}/artifacts/{quote(name, safe='')}", place / Path(name).name)
+            for name in wanted
+        ]
 
     async def usage(self, since: str = "", until: str = "") -> dict[str, Any]:
         """What the caller's jobs have used: by default in the last 30 days. Times as 2026-11-24 or Unix seconds."""

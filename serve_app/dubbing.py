@@ -1,7 +1,7 @@
 """One target of a job: what was recognised becomes speech and subtitles in one other language, and a video of its own.
 
-Four rooms for each window as it comes (translate → speak → sync), three for all of them in order (subtitle, mux and the
-report). Everything here lies in a folder of its own in the workspace, so that targets do not touch each other's work.
+Three rooms for each window as it comes (translate → speak → sync), two for all of them in order (subtitle → mux), and
+the report. Everything here lies in a folder of its own in the workspace, so targets do not touch each other's work.
 """
 
 import asyncio

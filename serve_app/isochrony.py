@@ -16,11 +16,12 @@ its place, a longer clip borrows from the pause that follows, neighbours give wa
 the greatest, and only then does a clip start where one sees that it does not belong. Costs that grow in steps move few
 clips, and leave the others exactly in their places, where squares would move all of them a little.
 
-Where even the greatest tempo is not enough the limit rises, for all clips alike. The plan does not listen: a clip's
-inner pauses are stretched as its words are.
+Where even the greatest tempo is not enough the limit rises, for those clips that are too long for the time until the
+next one begins; should that not do, for all alike. The plan does not listen: a clip's inner pauses are stretched as its
+words are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,12 +67,25 @@ def plan(spoken: Sequence[tuple[Span, float]], window: Span, settings: SyncSetti
     pause = min(settings.keep_pause_s, 0.2 * window.duration / len(spoken))
     # a little more than needed, so that the solver's own tolerance cannot make it impossible
     needed = 1.0001 * total / (window.duration - pause * (len(spoken) - 1))
-    programme = _Programme(len(spoken), window.duration)
-    for index, (span, seconds) in enumerate(spoken):
-        own = Span(span.start - window.start, span.end - window.start)
-        programme.clip(index, own, seconds, max(settings.max_tempo, needed), settings)
-    starts, lengths = programme.solved(pause)
-    return _exact(spoken, window, starts, lengths)
+    for limits in _limits(spoken, window, pause, needed, settings.max_tempo):
+        programme = _Programme(len(spoken), window.duration)
+        for index, ((span, seconds), limit) in enumerate(zip(spoken, limits, strict=True)):
+            own = Span(span.start - window.start, span.end - window.start)
+            programme.clip(index, own, seconds, limit, settings)
+        if found := programme.solved(pause):
+            return _exact(spoken, window, *found)
+    raise StageFailed("audio_sync", "the clips could not be laid out in time; submit the job again")
+
+
+def _limits(
+    spoken: Sequence[tuple[Span, float]], window: Span, pause: float, needed: float, most: float
+) -> Iterator[list[float]]:
+    """Greatest tempos of the clips, to be tried one after the other; there is a plan for the last ones."""
+    if needed > most:
+        ends = [*(span.start - pause for span, _ in spoken[1:]), window.end]
+        rooms = [max(end - span.start, 0.1) for (span, _), end in zip(spoken, ends, strict=True)]
+        yield [max(most, 1.0001 * seconds / room) for (_, seconds), room in zip(spoken, rooms, strict=True)]
+    yield [max(most, needed)] * len(spoken)
 
 
 class _Programme:
@@ -118,8 +132,8 @@ class _Programme:
         self._bounds.append((0.0, most))
         return len(self._costs) - 1
 
-    def solved(self, pause: float) -> tuple[list[float], list[float]]:
-        """Starts and lengths in seconds, each clip ending a `pause` before the next begins."""
+    def solved(self, pause: float) -> tuple[list[float], list[float]] | None:
+        """Starts and lengths in seconds, each clip ending a `pause` before the next begins; None: there is no plan."""
         for index in range(self._clips - 1):
             ends = {index: 1.0, self._clips + index: 1.0, index + 1: -1.0}
             self._at_most.append((ends, -pause))
@@ -127,7 +141,7 @@ class _Programme:
         most, equal = self._matrix(self._at_most), self._matrix(self._equal)
         found = linprog(self._costs, most[0], most[1], equal[0], equal[1], self._bounds, method="highs")
         if found.x is None:
-            raise StageFailed("audio_sync", "the clips could not be laid out in time; submit the job again")
+            return None
         solution = [float(value) for value in found.x]
         return solution[: self._clips], solution[self._clips : 2 * self._clips]
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from configs.pipeline import Subtitles
+from models.translation.pairs import check
 from serve_app.commands import terminal
 from serve_app.commands.options import AsJson, Config, From, To, Transcript, Video, Voice, config_file, settings_of
 from serve_app.commands.terminal import quiet, show, told
@@ -43,6 +44,7 @@ def dub(
 
         settings = settings_of(config_file(config))
         first, *also = languages(to)
+        check(*filter(None, (source, first, *also)))
         told_by = str(transcript or "")
         request = Request(job_of(video), str(video), source, first, voice, subtitles, transcript=told_by, also=(*also,))
         request = replace(request, audio_track=audio_track, keep_audio=keep_audio)

@@ -51,6 +51,7 @@ OBJECT_STORE_BYTES = 256 * 1024**2
 
 POLL_S = 0.25
 WATCH_S = 1.0
+LATE = "Ray did not start in time; try again when this machine is less busy, or with --verbose, which shows why"
 
 HEART = ("raylet", "gcs_server")
 """The scheduler of this machine and the control store."""
@@ -150,15 +151,20 @@ def shut_down(verbose: bool) -> None:
 def start_ray(verbose: bool, json_lines: bool = False) -> None:
     if not verbose:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    ray.init(
-        address="local",
-        namespace="serve",
-        include_dashboard=False,
-        log_to_driver=verbose or json_lines,
-        logging_level=logging.INFO if verbose else logging.ERROR,
-        object_store_memory=OBJECT_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
-    )
+    try:
+        ray.init(
+            address="local",
+            namespace="serve",
+            include_dashboard=False,
+            log_to_driver=verbose or json_lines,
+            logging_level=logging.INFO if verbose else logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+        )
+    except Exception as error:  # of many kinds: a machine so busy that its processes do not find each other in time
+        if verbose:
+            logging.getLogger(__name__).exception("Ray has not started")
+        raise StageFailed("serve", LATE) from error
     if json_lines and not verbose:  # Ray would put a name in front of each, and mix them with its own
         ray_logging.global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
         ray_logging.global_worker_stdstream_dispatcher.add_handler("dubserve", pass_on)

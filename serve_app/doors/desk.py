@@ -96,7 +96,7 @@ class Desk:
     def check(self, request: Request) -> Request:
         """The request in its usual form. Raises InvalidJob for what no job could do, or not in this service."""
         if request.webhook:
-            check_address(request.webhook)
+            check_address(request.webhook, self._settings.webhooks.allowed_networks)
             if self._roots.webhook_secret is None:
                 raise InvalidJob("this service sends no webhooks until its operator sets WEBHOOK_SECRET")
         return proper(request)

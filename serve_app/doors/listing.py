@@ -11,7 +11,7 @@ from serve_app.doors import wire
 from serve_app.doors.access import Who
 from serve_app.doors.desk import Desk
 from serve_app.jobs.job import Job, Request, State
-from serve_app.jobs.listing import Listing, states_of
+from serve_app.jobs.listing import MOST, Listing, states_of
 
 
 def add_listing(api: FastAPI, desk: Desk) -> None:
@@ -21,7 +21,7 @@ def add_listing(api: FastAPI, desk: Desk) -> None:
     async def latest(
         caller: Who,
         response: Response,
-        limit: int = 50,
+        limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
         state: Annotated[list[str], Query(description="live, or a state; several: any of them")] = [],  # noqa: B006
         after: Annotated[str, Query(max_length=400, description="as the header `link` gives it")] = "",
     ) -> list[dict[str, Any]]:

@@ -86,8 +86,9 @@ class Announcer:
         return await asyncio.to_thread(self._joined, said)
 
     async def _say(self, utterance: Utterance) -> Speech:
+        said = await self.say(utterance)
         count(characters_spoken=len(utterance.text))
-        return await self.say(utterance)
+        return said
 
     def _joined(self, said: list[Speech]) -> Audio:
         pieces: list[Audio] = []

@@ -35,7 +35,6 @@ NOT_ALLOWED = {
     "resource_exhausted": (grpc.StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),
 }
 
-INTERNAL = "the service failed in a way that it did not foresee; the operator finds the reason in its log"
 
 KEPT: tuple[type[errors.DubError], ...] = (
     errors.InvalidJob,
@@ -74,7 +73,7 @@ def fault(error: BaseException) -> Fault:
         if isinstance(error, kind):
             return Fault(error.code, sentence, code, status)
     logger.error("unforeseen error", exc_info=error)
-    return Fault("internal", INTERNAL, grpc.StatusCode.INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return Fault("internal", errors.INTERNAL, grpc.StatusCode.INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def failure(job: Job) -> errors.DubError:

@@ -54,7 +54,8 @@ def admit(
     _room(connection, tenant, max_queued, ahead, len(own))
     limits = held(connection, tenant)
     if limits.queued is not None and _queued(connection, tenant, own) + len(own) >= limits.queued:
-        raise exhausted(f"{limits.queued} jobs of yours wait already; try again when one of them has ended", BUSY_S)
+        many = "a job of yours waits" if limits.queued == 1 else f"{limits.queued} jobs of yours wait"
+        raise exhausted(f"{many} already; try again when one of them has ended", BUSY_S)
     if limits.stored_bytes is not None and _stored(connection, tenant) + incoming > limits.stored_bytes:
         limit = limits.stored_bytes / 1024**2
         raise exhausted(f"your files would take more than the {limit:g} MiB that you may store", FULL_S)

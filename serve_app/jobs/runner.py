@@ -20,8 +20,7 @@ from functools import partial
 from typing import Any
 
 from configs.app import AppSettings, Roots
-from models.errors import DubError, OutOfSpace, Stalled
-from serve_app.doors.wire import INTERNAL
+from models.errors import INTERNAL, DubError, OutOfSpace, Stalled
 from serve_app.engines import Models
 from serve_app.jobs.admission import WAITS, Admission
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Result

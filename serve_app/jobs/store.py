@@ -49,9 +49,9 @@ from serve_app.jobs.waiting import tell_waiting
 from serve_app.spending import Spending
 
 _OVER = {
-    State.COMPLETED: "this job has completed; submit the video under another id to run it again",
-    State.FAILED: "this job has failed; submit it again to go on from where it stood",
-    State.CANCELLED: "this job was cancelled; submit it again to go on from where it stood",
+    State.COMPLETED: "this job has completed; edit its sentences and dub it again, or submit the video anew",
+    State.FAILED: "this job has failed; retry it, or submit it again under its id, to go on from where it stood",
+    State.CANCELLED: "this job was cancelled; retry it, or submit it again under its id, to go on from where it stood",
 }
 
 

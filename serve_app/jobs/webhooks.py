@@ -10,10 +10,11 @@ import base64
 import binascii
 import hashlib
 import hmac
+import ipaddress
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import aiohttp
@@ -33,17 +34,20 @@ GONE = 410
 """The receiver wants no more of it."""
 
 
-def check_address(url: str) -> None:
-    """Raises InvalidJob unless `url` could be an address to send to; where it leads is looked at when it is used."""
+def check_address(url: str, allowed: Iterable[egress.Network] = ()) -> None:
+    """Raises InvalidJob unless `url` could be sent to; where a name leads is looked at when it is used."""
     try:
         address = URL(url)
-        fits = address.scheme in ("http", "https") and bool(address.host) and address.port != 0
+        fits = address.scheme in ("http", "https") and bool(address.host) and " " not in url and address.port != 0
     except ValueError:
         fits = False
     if not fits or address.user or address.password or len(url) > MAX_URL:
         raise InvalidJob(
             f"a webhook is an address with http or https, without a password, of at most {MAX_URL} characters"
         )
+    with suppress(ValueError):  # a name
+        if not egress.is_public(ipaddress.ip_address(str(address.host)), allowed):
+            raise InvalidJob("a webhook does not go into a private network; name an address that others reach too")
 
 
 def signing_key(secret: SecretStr) -> bytes:
@@ -109,7 +113,7 @@ class Webhooks:
             async with self._session() as session:
                 status = await self._post(session, delivery)
         except Exception as error:
-            await asyncio.to_thread(self._outbox.failed, delivery, self._reason(error))
+            await asyncio.to_thread(self._outbox.failed, delivery, self._reason(error), _is_private(error))
             return
         if 200 <= status < 300:
             await asyncio.to_thread(self._outbox.delivered, delivery)
@@ -143,8 +147,13 @@ class Webhooks:
     def _reason(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
             return f"it did not answer within {self._settings.timeout_s:g} s"
-        if isinstance(getattr(error, "os_error", error), egress.NotPublic):
+        if _is_private(error):
             return "it lies in a private network, and nothing was sent there"
         if not isinstance(error, aiohttp.ClientError | OSError | ValueError):
             logger.error("unforeseen error in a webhook", exc_info=error)
         return "no connection could be made to it"
+
+
+def _is_private(error: Exception) -> bool:
+    """Whether nothing was sent because of where it would have gone, which no further try would change."""
+    return isinstance(getattr(error, "os_error", error), egress.NotPublic)

@@ -93,6 +93,15 @@ def test_json_is_all_that_is_printed(home: Path, short_talk: Path) -> None:
     assert found["output_bytes"] == Path(found["output"]).stat().st_size
 
 
+@pytest.mark.parametrize("wrong", [("--from", "en", "--to", "klingon"), ("--from", "xx", "--to", "es")])
+def test_a_language_that_nobody_speaks_is_refused_before_an_engine_is_loaded(
+    home: Path, short_talk: Path, monkeypatch: pytest.MonkeyPatch, wrong: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(local, "models", lambda *_: pytest.fail("engines were loaded"))
+    result = dubserve("dub", str(short_talk), *wrong)
+    assert result.exit_code == 2 and "is not supported; choose one of: en" in " ".join(result.output.split())
+
+
 def test_several_languages_come_out_of_one_dub(home: Path, short_talk: Path) -> None:
     command = ("dub", str(short_talk), "--from", "en", "--to", "es,fr", "--subtitles", "none")
     result = dubserve(*command)
@@ -319,7 +328,7 @@ def test_the_demo_knocks_at_the_doors_of_its_config(home: Path, monkeypatch: pyt
     knocked = []
 
     @contextmanager
-    def running(config: Path, url: str, environment: dict[str, str]) -> Iterator[None]:
+    def running(config: Path, url: str, environment: dict[str, str], output: object) -> Iterator[None]:
         knocked.append(url)
         yield
 

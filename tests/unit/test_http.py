@@ -190,7 +190,8 @@ async def test_a_form_that_does_not_fit_names_its_fields(
 
 
 async def test_a_query_that_does_not_fit(http: httpx.AsyncClient) -> None:
-    refused(await http.get("/v1/jobs", params={"limit": "many"}), 422, "invalid_request")
+    for limit in ("many", "-1", "0", "501", "9" * 20):
+        refused(await http.get("/v1/jobs", params={"limit": limit}), 422, "invalid_request")
 
 
 async def test_a_form_that_cannot_be_read(http: httpx.AsyncClient) -> None:

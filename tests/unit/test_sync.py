@@ -55,6 +55,13 @@ def test_a_crowded_clip_starts_a_little_early_before_it_is_rushed():
     assert second.place - first.end == pytest.approx(RULES.keep_pause_s)
 
 
+def test_one_that_no_tempo_makes_fit_does_not_rush_its_neighbours():
+    first, crowded, last = place((0, 2, 2.0), (3, 5, 60.0), (5.2, 7, 1.8), end=9)
+    assert crowded.tempo > 5
+    assert max(first.tempo, last.tempo) <= RULES.max_tempo + 1e-6
+    assert last.end <= 9
+
+
 def test_the_pause_before_is_used_when_the_greatest_tempo_is_not_enough():
     _, second, _ = place((0, 1, 1), (4, 5, 3.0), (5.1, 7, 1.8), end=9)
     assert second.place < 4 - RULES.start_slack_s
@@ -74,10 +81,9 @@ def test_a_future_crowd_makes_earlier_clips_start_early():
     assert all(p.tempo <= RULES.max_tempo + 1e-9 for p in placed)
 
 
-def test_when_nothing_else_helps_all_are_rushed_alike_and_nothing_is_cut():
+def test_when_nothing_else_helps_those_that_are_too_long_are_rushed_and_nothing_is_cut():
     placed = place((0, 1, 3), (1, 2, 3), end=2)
-    assert [p.tempo for p in placed] == pytest.approx([placed[0].tempo] * 2, rel=1e-3)
-    assert placed[0].tempo > RULES.max_tempo
+    assert [p.tempo for p in placed] == pytest.approx([3 / (1 - RULES.keep_pause_s), 3], rel=1e-3)
     assert placed[1].end <= 2 + 1e-9
     assert [p.seconds for p in placed] == [3, 3]
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -377,7 +378,18 @@ async def test_a_name_is_resolved_once_and_the_checked_address_is_used(
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://x/", "file:///etc/passwd", "http://", "x", "http://a:b@x/", "http://x:99999/", "http://x/" + "y" * 2048],
+    [
+        *(
+            "ftp://x/",
+            "file:///etc/passwd",
+            "http://",
+            "x",
+            "http://a:b@x/",
+            "http://x:99999/",
+            "http://x/" + "y" * 2048,
+        ),
+        *("https://ex ample.com/", "https://127.0.0.1/x", "http://[::1]/", "http://[::ffff:10.0.0.1]/"),
+    ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(InvalidJob):
@@ -387,6 +399,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 def test_addresses_that_may_be_named() -> None:
     for url in ("https://example.com/hook?token=1", "http://example.com:8080", "https://[2606:4700::1]/x"):
         check_address(url)
+    check_address("http://10.1.2.3:8080/hook", [ip_network("10.0.0.0/8")])
 
 
 def test_a_secret_is_text_or_base64() -> None:
