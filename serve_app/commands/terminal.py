@@ -35,6 +35,9 @@ ENDINGS = {
 }
 """Exit code → what it means; the documentation's table is made from this."""
 
+BETWEEN = 3
+"""Characters that a table has beside each column."""
+
 REFUSALS = (NotAllowed, JobNotFound, WrongState)
 NEXT = {
     "job_not_found": "`dubserve jobs` lists the jobs there are",
@@ -110,23 +113,35 @@ def done(sentence: str, facts: dict[str, Any], as_json: bool) -> None:
 
 
 def show_rows(rows: Sequence[dict[str, Any]], as_json: bool, none: str = "there are none yet") -> None:
-    """A table with the names of the first row as its head, or a JSON list; `none` is said of an empty one."""
+    """A table with the names of the first row as its head, or a JSON list; `none` is said of an empty one.
+
+    Where a table would break words in two, each row is a few lines instead.
+    """
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
     if not rows:
         console.print(none, markup=False, highlight=False)
         return
+    columns = {name.replace("_", " "): [cell(row[name]) for row in rows] for name in rows[0]}
+    widths = [max(map(len, f"{title} {' '.join(cells)}".split())) for title, cells in columns.items()]
+    if sum(widths) + BETWEEN * len(columns) > console.width:
+        show_apart(columns)
+        return
     drawn = Table(box=box.SIMPLE_HEAD)
-    for name in rows[0]:
-        title, cells = name.replace("_", " "), [cell(row[name]) for row in rows]
-        if all(isinstance(row[name], int | float | None) for row in rows):
-            drawn.add_column(title, justify="right", min_width=max(map(len, cells)))
-        else:
-            drawn.add_column(title, no_wrap=not any(" " in one for one in cells))  # an id that is cut off is none
-    for row in rows:
-        drawn.add_row(*(Text(cell(value)) for value in row.values()))
+    for name, title, width in zip(rows[0], columns, widths, strict=True):
+        number = all(isinstance(row[name], int | float | None) for row in rows)
+        drawn.add_column(title, justify="right" if number else "left", min_width=width)
+    for values in zip(*columns.values(), strict=True):
+        drawn.add_row(*map(Text, values))
     console.print(drawn)
+
+
+def show_apart(columns: dict[str, list[str]]) -> None:
+    """A few lines for each row, and none for what is empty."""
+    for values in zip(*columns.values(), strict=True):
+        show({title: value for title, value in zip(columns, values, strict=True) if value}, False)
+        console.print()
 
 
 def cell(value: Any) -> str:

@@ -1,5 +1,6 @@
 """The command line with echo engines: what it writes, what it says, and with which code it ends."""
 
+import io
 import json
 import os
 import signal
@@ -388,3 +389,18 @@ def test_nothing_is_copied_for_a_service_that_is_not_there(
     with pytest.raises(CallFailed, match="dubserve serve"):
         submit.uploaded(short_talk, tmp_path / "s1.mp4", "127.0.0.1:9")
     assert not (tmp_path / "s1.mp4").exists()
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+def test_no_word_is_broken_in_two_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(terminal, "console", Console(file=out, width=width))
+    row = {
+        "id": "d8be7c3aef31",
+        "checked_by": "chrF 42.2, BLEU 30.6",
+        "of": "Helsinki-NLP/opus-mt-en-de",
+        "licence": "",
+    }
+    terminal.show_rows([row, {**row, "id": "x", "of": "a film about rivers and towns"}], False)
+    told = out.getvalue().split()
+    assert {*" ".join(row.values()).split(), "checked", "rivers"} <= {word.strip(":") for word in told}
