@@ -3,7 +3,8 @@
 int8: a column of weights has a scale made from the weights; what a layer is fed has a range that was seen in the
 checkpoint (`calibration`), so that no sentence changes the scale of another, and the product, its scale and its bias
 are one node. A layer that is fed with far outliers gets a scale for each row, made on the fly, at the price of six more
-nodes. Without VNNI (processors before 2019) pairs of products may saturate, which costs agreement; `verify` tells.
+nodes. Without VNNI, as on many processors of AMD, products are added in pairs of sixteen bits: codes of weights are so
+small that none exceeds them, and every processor comes to the same sums.
 Caches of keys and values are int8 too, a scale each value; attention itself, norms and sums stay fp32.
 """
 
@@ -26,6 +27,9 @@ EPSILON = 1e-5
 ACTIVATIONS = {"swish": "QuickGelu", "silu": "QuickGelu", "gelu": "Gelu", "relu": "Relu"}
 """transformers' names → operators; QuickGelu with alpha 1 is swish."""
 
+
+PAIR = 127.0
+"""The sum of two neighbours' codes, rounding aside: times 255 it fits sixteen bits."""
 
 WIDE = 4.0
 """Largest value over the usual largest of a row, from which on a common scale would waste more than two bits."""
@@ -103,7 +107,7 @@ class Graph:
         if fed is None:
             y = self.add("MatMul", x, self.weight(f"{name}.matrix", matrix))
             return self.add("Add", y, offset) if offset else y
-        codes, scales = coded(matrix, axis=0)
+        codes, scales = unsaturated(matrix)
         columns = self.weight(f"{name}.codes", codes), self.weight(f"{name}.scales", scales)
         if fed.steady:
             return self._steady(x, name, fed, columns, offset)
@@ -163,3 +167,11 @@ def coded(matrix: Array, axis: int) -> tuple[Array, Array]:
     """int8 codes and the fp32 scales along the other axis, symmetric around zero."""
     scales = np.maximum(np.abs(matrix).max(axis, keepdims=True) / 127, np.float32(1e-12))
     return np.rint(matrix / scales).astype(np.int8), scales.squeeze(axis).astype(np.float32)
+
+
+def unsaturated(matrix: Array) -> tuple[Array, Array]:
+    """The same for a matrix (in, out) of weights, by column, whose pairs stay within sixteen bits."""
+    rows = np.pad(matrix, ((0, len(matrix) % 2), (0, 0))).reshape(-1, 2, matrix.shape[1])
+    pairs = np.maximum(np.maximum(rows, 0).sum(1), np.maximum(-rows, 0).sum(1)).max(0)
+    scales = np.maximum(np.maximum(np.abs(matrix).max(0) / 127, pairs / PAIR), 1e-12).astype(np.float32)
+    return np.rint(matrix / scales).astype(np.int8), scales
