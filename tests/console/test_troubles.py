@@ -61,7 +61,7 @@ def test_what_is_under_way_is_shown_live_and_after_a_reload(visit: Visitor, hous
     progress = Progress(percent=43.0, stage="translation", eta_s=130.0, segments_done=12, segments_total=40)
     progress = replace(progress, stage_seconds=stages, elapsed_s=61.0)
     row = new_row(Request("ivy-1", "/x.mp4", "en", "es", tenant="ivy", title="A long film.mp4"), time.time())
-    held = {"state": State.RUNNING, "fence": 1, "lease_until": time.time() + 3600, "progress": asdict(progress)}
+    held = {"state": State.RUNNING, "fence": 1, "lease_until": time.time() + 600, "progress": asdict(progress)}
     line = LogLine("2026-11-24T01:02:03.000000Z", "warning", "transcription", "one sentence was in doubt")
     with house.database.write() as connection:
         connection.execute(insert(jobs), [{**row, **held, "lines": 1}])
