@@ -168,6 +168,7 @@ def test_ctrl_c_leaves_one_line_and_what_was_done(home: Path, talk: Path) -> Non
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     deadline = time.monotonic() + 30
     while not list(home.glob("out/.work/*/listen.json")) and time.monotonic() < deadline and child.poll() is None:
