@@ -29,11 +29,10 @@ class Listing:
     def page(
         self, tenant: str, states: Collection[State] = (), after: str = "", limit: int = 50
     ) -> tuple[list[Job], str]:
-        """Up to `limit` jobs of a tenant, newest first, and the cursor of the next page; "" on the last one.
+        """Up to `limit` jobs of a tenant, 1 to MOST, newest first, and the next page's cursor; "" on the last one.
 
         Raises InvalidJob for a cursor that is not of our making.
         """
-        limit = min(max(limit, 1), MOST)
         query = select(jobs).where(jobs.c.tenant == tenant).order_by(jobs.c.created_at.desc(), jobs.c.id)
         if states:
             query = query.where(jobs.c.state.in_(states))
