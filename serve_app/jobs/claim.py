@@ -2,18 +2,32 @@
 
 A claim looks at one job of each tenant that waits, its first, and at the few whose lease has run out; so it costs the
 same with ten waiting jobs as with ten thousand, and grows with the tenants that wait and with the runs of late. Most of
-its time is Python's, so its statements are built once and filled in with what they are about.
+its time is Python's, so its statements are few, built once, and filled in with what they are about.
 
-On PostgreSQL several claims run at once: each skips the rows that another has locked, and takes that tenant's next one.
-Where a tenant may run only so many jobs, two claims must not both take the last of them: they hold its row, and whoever
-comes second leaves the tenant out, which at worst costs a tick of waiting.
+On PostgreSQL several claims run at once: each skips the rows that another has locked, and takes that tenant's next one;
+a claim locks all jobs whose lease has run out, for the milliseconds that it takes. Where a tenant may run only so many
+jobs, two claims must not both take the last of them: they hold its row, and whoever comes second leaves the tenant out.
+What a claim leaves out for another's sake costs that job a tick of waiting at worst.
 """
 
 from functools import cache
 from math import inf
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from configs.app import JobSettings
 from models.errors import StageFailed
@@ -36,83 +50,92 @@ NOW: BindParameter[Any] = bindparam("now")
 TENANT: BindParameter[Any] = bindparam("tenant")
 JOB: BindParameter[Any] = bindparam("job")
 
-_hopeless = or_(jobs.c.control != Control.RUN, jobs.c.attempts >= bindparam("tries"))
-UNSETTLED = select(jobs).where(lost(NOW), _hopeless).with_for_update(skip_locked=True)
-
-DROPPED = and_(lost(NOW), jobs.c.control == Control.RUN)
-DROPPED_JOBS = select(jobs.c.id, jobs.c.tenant, jobs.c.created_at).where(DROPPED)
-DROPPED_JOB = select(jobs).where(jobs.c.id == JOB, DROPPED).with_for_update(skip_locked=True)
+_too_far = (
+    and_(jobs.c.state == state, jobs.c.lease_until > bindparam("far")) for state in (State.RUNNING, State.WAITING)
+)
+ADRIFT = select(jobs).where(or_(lost(NOW), *_too_far)).with_for_update(skip_locked=True)
 FIRST_JOB = (
     select(jobs).where(ready(NOW), jobs.c.tenant == TENANT).order_by(*TURN).limit(1).with_for_update(skip_locked=True)
 )
 
 _under_way = and_(jobs.c.state == State.RUNNING, jobs.c.lease_until > NOW)
-RUNNING = select(jobs.c.tenant, func.count()).where(_under_way).group_by(jobs.c.tenant)
 _of_late = attempts.c.began > bindparam("since")
-RECENT = select(attempts.c.tenant, func.count()).where(_of_late).group_by(attempts.c.tenant)
+COUNTS = union_all(
+    select(literal(True), jobs.c.tenant, func.count()).where(_under_way).group_by(jobs.c.tenant),
+    select(literal(False), attempts.c.tenant, func.count()).where(_of_late).group_by(attempts.c.tenant),
+)
+"""Each tenant's jobs under way, and its runs of late."""
 
 RULES = select(tenants.c.name, tenants.c.weight, tenants.c.running)
 HELD = select(tenants.c.running).where(tenants.c.name == TENANT).with_for_update(skip_locked=True)
 RUNNING_OF = select(func.count()).where(_under_way, jobs.c.tenant == TENANT)
 
-_held = jobs.c.state.in_((State.RUNNING, State.WAITING)), jobs.c.lease_until > bindparam("far")
-_TOO_FAR = select(jobs.c.id).where(*_held).with_for_update(skip_locked=True)
-SHORTEN = update(jobs).where(jobs.c.id.in_(_TOO_FAR)).values(lease_until=bindparam("until"))
-
 LEASE = update(jobs).where(jobs.c.id == JOB)
 BEGIN = insert(attempts)
 
 
-def shorten(connection: Connection, settings: JobSettings, now: float) -> None:
-    """Cuts leases and pauses that end later than any: the clock was set back, and nobody waits until it is there again.
+def dropped(connection: Connection, settings: JobSettings, now: float) -> dict[str, Row]:
+    """The jobs, by id, that lost their Driver and wait for another one; their rows are locked.
 
-    Whoever is at work renews its lease within a second; that of the dead runs out as any other.
+    Before that, what must not get another is laid to rest. And leases and pauses that end later than any are cut: the
+    clock was set back, and nobody waits until it is there again. Whoever is at work renews its lease within a second;
+    that of the dead runs out as any other.
     """
     far = now + max(FAR_S, 2 * settings.lease_s)
-    connection.execute(SHORTEN, {"far": far, "until": now + settings.lease_s})
+    found: dict[str, Row] = {}
+    for row in connection.execute(ADRIFT, {"now": now, "far": far}).mappings().all():
+        if row["lease_until"] > now:
+            connection.execute(LEASE, {"job": row["id"], "lease_until": now + settings.lease_s})
+        elif row["control"] is Control.RUN and row["attempts"] < settings.attempts:
+            found[row["id"]] = row
+        else:
+            lay_to_rest(connection, row, now)
+    return found
 
 
-def settle(connection: Connection, settings: JobSettings, now: float) -> None:
-    """Ends the jobs that lost their Driver and must not get another: paused, cancelled, or tried often enough."""
-    for row in connection.execute(UNSETTLED, {"now": now, "tries": settings.attempts}).mappings().all():
-        usage.record_lost(connection, row, now)
-        if row["control"] is not Control.RUN:
-            end(connection, row, landing(State.WAITING, row["control"]), now, "lost")
-            continue
-        message = (
-            f"its worker died {row['attempts']} times; ask the operator for the server's log, then submit it again"
-        )
-        end(connection, row, State.FAILED, now, "lost", error_code=StageFailed.code, error=message)
+def lay_to_rest(connection: Connection, row: Row, now: float) -> None:
+    """Ends a job that lost its Driver and was paused, cancelled, or tried often enough."""
+    usage.record_lost(connection, row, now)
+    if row["control"] is not Control.RUN:
+        end(connection, row, landing(State.WAITING, row["control"]), now, "lost")
+        return
+    message = f"its worker died {row['attempts']} times; ask the operator for the server's log, then submit it again"
+    end(connection, row, State.FAILED, now, "lost", error_code=StageFailed.code, error=message)
 
 
 def fairest_job(connection: Connection, settings: JobSettings, now: float) -> Row | None:
     """The row of the job whose turn it is, locked; None when nothing waits that others have not locked."""
-    running = _counted(connection, RUNNING, now=now)
-    recent = _counted(connection, RECENT, since=now - settings.share_window_s)
-    rules = {row.name: row for row in connection.execute(RULES)}
+    adrift = dropped(connection, settings, now)
+    running, recent = _counts(connection, now, now - settings.share_window_s)
+    rules = {row.name: row for row in connection.execute(RULES).all()}
     limits = {name: row.running for name, row in rules.items() if row.running is not None}
+    waiting = [Candidate(OLDEST, *row) for row in connection.execute(_oldest_of_each(), {"now": now}).all()]
+    waiting += [Candidate(row["id"], row["tenant"], row["created_at"]) for row in adrift.values()]
     order = fairest(
-        (one for one in candidates(connection, now) if running.get(one.tenant, 0) < limits.get(one.tenant, inf)),
+        (one for one in waiting if running.get(one.tenant, 0) < limits.get(one.tenant, inf)),
         running,
         recent,
         {name: row.weight for name, row in rules.items()},
     )
     for candidate in order:
-        # another claimant may have locked or taken it since it was listed
         if candidate.tenant not in limits or _has_room(connection, candidate.tenant, now):
-            row = _locked(connection, candidate, now)
+            row = adrift.get(candidate.job_id) or _first(connection, candidate.tenant, now)
             if row is not None:
                 return row
     return None
 
 
-def candidates(connection: Connection, now: float) -> list[Candidate]:
-    oldest = [Candidate(OLDEST, *row) for row in connection.execute(_oldest_of_each(), {"now": now})]
-    return oldest + [Candidate(*row) for row in connection.execute(DROPPED_JOBS, {"now": now})]
+def _counts(connection: Connection, now: float, since: float) -> tuple[dict[str, int], dict[str, int]]:
+    running: dict[str, int] = {}
+    recent: dict[str, int] = {}
+    for under_way, tenant, many in connection.execute(COUNTS, {"now": now, "since": since}).all():
+        (running if under_way else recent)[tenant] = many
+    return running, recent
 
 
-def _counted(connection: Connection, query: Select[Any], **about: float) -> dict[str, int]:
-    return {row.tenant: row[1] for row in connection.execute(query, about)}
+def _first(connection: Connection, tenant: str, now: float) -> Row | None:
+    """The first waiting job of a tenant that nobody else has locked or taken since it was listed."""
+    return connection.execute(FIRST_JOB, {"tenant": tenant, "now": now}).mappings().first()
 
 
 def _has_room(connection: Connection, tenant: str, now: float) -> bool:
@@ -122,12 +145,6 @@ def _has_room(connection: Connection, tenant: str, now: float) -> bool:
         return False
     asked = {"tenant": tenant, "now": now}
     return held.running is None or connection.execute(RUNNING_OF, asked).scalar_one() < held.running
-
-
-def _locked(connection: Connection, candidate: Candidate, now: float) -> Row | None:
-    if candidate.job_id == OLDEST:
-        return connection.execute(FIRST_JOB, {"tenant": candidate.tenant, "now": now}).mappings().first()
-    return connection.execute(DROPPED_JOB, {"job": candidate.job_id, "now": now}).mappings().first()
 
 
 @cache

@@ -41,6 +41,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = url
         self.engine = open_database(url)
+        self._writing = self.engine.execution_options(immediate=True)
 
     @property
     def is_postgresql(self) -> bool:
@@ -88,7 +89,7 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """A transaction, committed at the end. Raises OutOfSpace when the database's disk is full."""
         try:
-            with self.engine.execution_options(immediate=True).begin() as connection:
+            with self._writing.begin() as connection:
                 yield connection
         except OperationalError as error:
             if "is full" in str(error.orig) or getattr(error.orig, "sqlstate", "") == DISK_FULL:

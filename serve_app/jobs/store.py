@@ -11,7 +11,7 @@ PostgreSQL a claim locks just its row and skips what others have locked; two cla
 pick the same tenant, which the next claim evens out.
 
 Leases compare wall clocks of different machines: their clocks must agree well within `lease_s`. One that is set back
-delays what lay there by a quarter of an hour at most (`claim.shorten`). Rows are deleted by the
+delays what lay there by a quarter of an hour at most (`claim.dropped`). Rows are deleted by the
 cleanup alone (`oblivion`). All methods block: call them from a thread. Every process calls `create` once.
 """
 
@@ -27,7 +27,7 @@ from sqlalchemy import Connection, update
 from configs.app import JobSettings
 from models.errors import WrongState
 from serve_app.jobs import usage
-from serve_app.jobs.claim import fairest_job, settle, shorten, take
+from serve_app.jobs.claim import fairest_job, take
 from serve_app.jobs.database import Database
 from serve_app.jobs.job import Control, Job, Request, Result, State
 from serve_app.jobs.ledger import (
@@ -125,8 +125,6 @@ class Store(Reader):
         """Leases the fairest waiting job to `owner`; its `fence` is the ticket for every later write. None: no work."""
         now = self._clock()
         with self._database.write() as connection:
-            shorten(connection, self._settings, now)
-            settle(connection, self._settings, now)
             row = fairest_job(connection, self._settings, now)
             return None if row is None else take(connection, row, owner, self._settings, now)
 

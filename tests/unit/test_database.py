@@ -298,8 +298,11 @@ def test_a_claim_leaps_along_an_index_however_many_jobs_wait(file: Store) -> Non
     waiting = [(query, values) for query, values in asked if not query.startswith("UPDATE") and "waiting" in values]
     with sqlite3.connect(path(file)) as database:
         plans = [[row[3] for row in database.execute("EXPLAIN QUERY PLAN " + query, v)] for query, v in waiting]
-    assert len(plans) == 2
-    steps = [step for plan in plans for step in plan]
+    adrift, *turns = plans
+    assert adrift == ["MULTI-INDEX OR", *(step for n in (1, 2, 3) for step in (f"INDEX {n}", adrift[2 * n]))]
+    assert all("USING INDEX jobs_by_state (state=? AND lease_until" in step for step in adrift[2::2]), adrift
+    assert len(turns) == 2
+    steps = [step for plan in turns for step in plan]
     assert not any("SCAN jobs" in step or "jobs_by_state" in step for step in steps), plans
     assert sum("jobs_by_turn (state=? AND tenant" in step for step in steps) == 3, plans
     assert not any("TEMP B-TREE" in step for step in steps), plans
