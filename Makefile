@@ -15,7 +15,8 @@ demo: .venv/.demo ## dub the demo video and say where the result lies
 	$(BIN)/dubserve demo
 
 test: lint ## everything that is checked: style, types, imports, tests
-	$(BIN)/pytest
+	$(BIN)/pytest tests/unit --numprocesses auto --maxprocesses 4 --dist loadscope
+	$(BIN)/pytest --ignore tests/unit
 
 lint: .venv/.test ## the checks that run nothing
 	$(BIN)/ruff check

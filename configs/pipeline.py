@@ -56,6 +56,9 @@ class WindowSettings(Settings):
 
     min_s: float = Field(20.0, gt=0)
     max_s: float = Field(60.0, gt=0)
+    first_s: float = Field(
+        20.0, gt=0, description="the first is this long at most and half as long at least: the early preview awaits it"
+    )
     at_once: int = Field(3, ge=1, description="windows of one job under way at the same time")
 
 

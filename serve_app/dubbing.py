@@ -20,6 +20,7 @@ from models.segment import Clip, Segment, Span, Transcript
 from models.tts.plausible import sayable
 from serve_app.accompaniment import Accompaniment
 from serve_app.backcheck import understanding
+from serve_app.captions import Captions
 from serve_app.engines import Models
 from serve_app.excerpts import Excerpts
 from serve_app.finished import finished, ingredients
@@ -29,7 +30,6 @@ from serve_app.jobs.edits import Edits
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Artifacts, Workspace, key, write_atomically, write_json
-from serve_app.media.ass import Look
 from serve_app.media.mp4 import copyable
 from serve_app.media.probe import Source
 from serve_app.pages.quality import page
@@ -39,7 +39,6 @@ from serve_app.retakes import Judge
 from serve_app.stages import room
 from serve_app.stages.mux import Mixed, mux
 from serve_app.stages.speak import speak
-from serve_app.stages.subtitle import Subtitles, subtitle, write
 from serve_app.stages.sync import sync
 from serve_app.stages.translate import translate
 from serve_app.steps import Steps
@@ -47,29 +46,35 @@ from serve_app.steps import Steps
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Dubbing:
-    """`request` asks for this target alone. `language` is the job's, `dubbable` those from which a way leads here.
+@dataclass(frozen=True, slots=True)
+class Film:
+    """What all targets of a job share. `language` is that of the whole, `speech` is where it was detected.
 
-    `speech` is where it was detected; `ears` recognise without a memory, for sound that may be made anew; `music` is
-    the film's, and all its targets share it.
+    `ears` recognise without a memory, for sound that may be made anew.
     """
 
-    request: Request
+    source: Source
     models: Models
     settings: AppSettings
     workspace: Workspace
-    drafts: Artifacts
-    files: Artifacts
     report: Report
-    source: Source
     language: str
-    dubbable: frozenset[str]
-    edits: Edits
-    steps: Steps
     speech: Sequence[Span]
     ears: Callable[[Clip], Awaitable[Transcript]]
     music: Accompaniment
+
+
+@dataclass(slots=True)
+class Dubbing:
+    """`request` asks for this target alone; `dubbable` are the languages from which a way leads here."""
+
+    film: Film
+    request: Request
+    drafts: Artifacts
+    files: Artifacts
+    dubbable: frozenset[str]
+    edits: Edits
+    steps: Steps
     done: dict[int, list[Segment]] = field(default_factory=dict)
     showing: asyncio.Task[None] | None = None
 
@@ -82,14 +87,19 @@ class Dubbing:
         return self.request.subtitles or self.rooms.mux.subtitles
 
     @property
+    def captions(self) -> Captions:
+        rooms, languages = self.rooms, (self.film.language, self.target)
+        return Captions(self.film.source, *languages, self.mode, rooms.subtitle, rooms.mux.fonts)
+
+    @property
     def rooms(self) -> PipelineSettings:
-        return self.settings.pipeline
+        return self.film.settings.pipeline
 
     # -- window by window ------------------------------------------------------------------------------------------
 
     async def window(self, number: int, window: Span, segments: list[Segment], made_from: str) -> None:
         """Three rooms for what was recognised in one window; `made_from` is the key of that."""
-        ask, engines, rooms = self.request, self.settings.engines, self.rooms
+        ask, engines, rooms = self.request, self.film.settings.engines, self.rooms
         name = f"windows/{number:04}/{self.target}"
         segments = self.edits.heard(segments)
         texts = [(segment.id, segment.text) for segment in segments if segment.edited]
@@ -104,59 +114,59 @@ class Dubbing:
             return
         own = {segment.id: segment for segment in segments if not self.speaks(segment)}
         segments = [replace(segment, translation="") if segment.id in own else segment for segment in segments]
-        clips = self.workspace.path(name, f"clips-{key(engines.tts.what())[:8]}")  # other engines, other voices
+        clips = self.film.workspace.path(name, f"clips-{key(engines.tts.what())[:8]}")  # other engines, other voices
         edited = [(s.id, s.edited, s.translation, s.wanted_voice) for s in segments if s.edited]
         made_from = key(made_from, ask.voice_gender, engines.tts.what(), rooms.speak.what(), edited, *self.listening())
         work = speak(
             segments,
             language=self.target,
             gender=ask.voice_gender,
-            say=self.models.speak,
+            say=self.film.models.speak,
             folder=clips,
             settings=rooms.speak,
-            report=self.report,
+            report=self.film.report,
             until=window.end,
             judge=self.judge(),
         )
         segments = await self.steps.take("tts", f"{name}/speak", made_from, work, all_said)
 
         made_from = key(made_from, rooms.sync)
-        work = sync(segments, window=window, folder=clips, settings=rooms.sync, report=self.report)
+        work = sync(segments, window=window, folder=clips, settings=rooms.sync, report=self.film.report)
         segments = await self.steps.take("audio_sync", f"{name}/sync", made_from, work, all_said)
         self.done[number] = [own.get(segment.id, segment) for segment in segments]
         if number == 0 and self.target not in self.request.also:
             self.showing = asyncio.create_task(self.preview(window))  # while the next windows are made
-        await self.music.under(self.replaced(self.done[number]))
+        await self.film.music.under(self.replaced(self.done[number]))
 
     def judge(self) -> Judge | None:
         """Who listens to the dub; None where that is not wanted, or the recogniser does not hear its language."""
         if not self.listening():
             return None
-        return Judge(understanding(self.ears, self.target), self.rooms.quality.min_match)
+        return Judge(understanding(self.film.ears, self.target), self.rooms.quality.min_match)
 
     def listening(self) -> tuple[object, ...]:
         """What the back-check depends on; empty without one."""
-        rules, hears = self.rooms.quality, self.models.hears
+        rules, hears = self.rooms.quality, self.film.models.hears
         listens = rules.back_check and (hears is None or self.target in hears)
-        return (rules.min_match, self.settings.engines.asr.what()) if listens else ()
+        return (rules.min_match, self.film.settings.engines.asr.what()) if listens else ()
 
     def dubbed(self, segments: Sequence[Segment]) -> frozenset[str]:
         """The languages of these segments that can be translated."""
-        return self.dubbable & {segment.language or self.language for segment in segments}
+        return self.dubbable & {segment.language or self.film.language for segment in segments}
 
     async def translate(self, segments: Sequence[Segment]) -> list[Segment]:
         """Each run of one language by its own models; one from which no way leads keeps its words."""
         translated: list[Segment] = []
-        for source, run in groupby(segments, key=lambda segment: segment.language or self.language):
+        for source, run in groupby(segments, key=lambda segment: segment.language or self.film.language):
             if source not in self.dubbable:
-                undubbed(source, self.target, self.report)
+                undubbed(source, self.target, self.film.report)
             translated += await translate(
                 list(run),
                 source=source if source in self.dubbable else self.target,
                 target=self.target,
-                translate=self.models.translate,
+                translate=self.film.models.translate,
                 settings=self.rooms.translate,
-                report=self.report,
+                report=self.film.report,
             )
         return translated
 
@@ -179,25 +189,23 @@ class Dubbing:
     async def preview(self, window: Span) -> None:
         """Shows the first seconds while the rest is being made. Whatever goes wrong with that, the job goes on."""
         segments, out = self.done[0], self.files.early_preview
-        seconds = length(segments, self.source.duration, window.end, self.rooms)
-        if seconds is None or (self.report.snapshot().early_preview and out.exists()):
+        seconds = length(segments, self.film.source.duration, window.end, self.rooms)
+        if seconds is None or (self.film.report.snapshot().early_preview and out.exists()):
             return
         folder = self.drafts.output.parent.with_name("preview")
         try:
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             begun = [s for s in segments if min(s.start, s.start if s.place is None else s.place) < seconds]
-            cues = self.tracks(begun, seconds).translated
-            await asyncio.to_thread(write, cues, folder / "preview.srt", self.look(self.target))
-            shown = self.shown(folder / "preview.srt"), self.mode
+            shown = await asyncio.to_thread(self.captions.beginning, begun, seconds, folder / "preview.srt"), self.mode
             spoken = self.replaced(begun)
-            music = await self.music.under(spoken)
-            await preview(self.source, spoken, seconds, shown, out, folder, self.rooms, self.target, music)
+            music = await self.film.music.under(spoken)
+            await preview(self.film.source, spoken, seconds, shown, out, folder, self.rooms, self.target, music)
         except (DubError, OSError) as error:
             log.warning("no early preview", exc_info=error)
-            self.report.log("video_combination", "There is no early preview: it could not be made", "warning")
+            self.film.report.log("video_combination", "There is no early preview: it could not be made", "warning")
             return
-        self.report.describe(early_preview=str(out))
-        self.report.log("video_combination", f"An early preview shows the first {seconds:.0f} s", "success")
+        self.film.report.describe(early_preview=str(out))
+        self.film.report.log("video_combination", f"An early preview shows the first {seconds:.0f} s", "success")
 
     async def shown_early(self) -> None:
         """Returns when the early preview is there, if there is to be one: the film would take its processor."""
@@ -218,18 +226,18 @@ class Dubbing:
     def excerpts(self, windows: Sequence[Span]) -> Excerpts:
         """Makes the previews of the parts of the film."""
         return Excerpts(
-            source=self.source,
+            source=self.film.source,
             windows=windows,
             rooms=self.rooms,
             mode=self.mode,
-            look=self.look(self.target),
-            workspace=self.workspace,
+            look=self.captions.look(self.target),
+            workspace=self.film.workspace,
             scratch=self.drafts.output.parent.with_name("excerpts"),
-            report=self.report,
-            cues=lambda segments: self.tracks(segments, self.source.duration).translated,
+            report=self.film.report,
+            cues=lambda segments: self.captions.tracks(segments, self.film.source.duration).translated,
             replaced=self.replaced,
-            music=self.music.under,
-            copied=self.mode != "burn" and copyable(self.source),
+            music=self.film.music.under,
+            copied=self.mode != "burn" and copyable(self.film.source),
         )
 
     # -- all windows in order --------------------------------------------------------------------------------------
@@ -239,7 +247,7 @@ class Dubbing:
         segments = [segment for number in sorted(self.done) for segment in self.done[number]]
         for number in self.edits.missed(segments):
             message = f"The edit of segment {number} was left out: something else is heard there now"
-            self.report.log("translation", message, level="warning", chunk_id=number)
+            self.film.report.log("translation", message, level="warning", chunk_id=number)
         dubbed = [segment for segment in segments if self.speaks(segment)]
         if any(sayable(s.translation or "") for s in dubbed) and not any(segment.speech for segment in dubbed):
             raise StageFailed(
@@ -251,50 +259,27 @@ class Dubbing:
 
     async def subtitle(self, segments: list[Segment]) -> Path:
         """Writes the subtitle files and returns the one to show over the dub."""
-        with room(self.report, "subtitle_generation"):
-            tracks = await asyncio.to_thread(self.tracks, segments, self.source.duration)
-            for complaint in tracks.unmet:
-                self.report.log("subtitle_generation", complaint, level="warning")
-            if not self.drafts.original_srt.exists():  # the first target's is everybody's
-                await asyncio.to_thread(write, tracks.original, self.drafts.original_srt, self.look(self.language))
-            look = self.look(self.target)
-            await asyncio.to_thread(write, tracks.translated, self.drafts.translated_srt, look)
-            await asyncio.to_thread(write, tracks.bilingual, self.drafts.bilingual_srt, look)
-        self.report.finish("subtitle_generation")
-        return self.shown(self.drafts.translated_srt)
-
-    def look(self, language: str) -> Look:
-        style, fonts = self.rooms.subtitle.style, self.rooms.mux.fonts
-        return Look(style, self.source.width, self.source.height, language, fonts)
-
-    def shown(self, subtitles: Path) -> Path:
-        """The form of them that is drawn into the picture, or laid beside it."""
-        return subtitles.with_suffix(".ass") if self.mode == "burn" else subtitles
-
-    def tracks(self, segments: list[Segment], duration: float) -> Subtitles:
-        return subtitle(
-            [segment for segment in segments if "skip" not in segment.edited],
-            source_lang=self.language,
-            target_lang=self.target,
-            duration=duration,
-            frame_rate=self.source.frame_rate,
-            settings=self.rooms.subtitle,
-        )
+        with room(self.film.report, "subtitle_generation"):
+            unmet = await asyncio.to_thread(self.captions.write, segments, self.drafts)
+            for complaint in unmet:
+                self.film.report.log("subtitle_generation", complaint, level="warning")
+        self.film.report.finish("subtitle_generation")
+        return self.captions.shown(self.drafts.translated_srt)
 
     async def mux(self, dubbed: list[Segment], subtitles: Path) -> Mixed:
-        with room(self.report, "video_combination"):
+        with room(self.film.report, "video_combination"):
             mode, rules = self.mode, self.rooms.mux
             if self.request.keep_audio is not None:
                 rules = rules.model_copy(update={"keep_audio": self.request.keep_audio})
-            music = await self.music.under(dubbed)
+            music = await self.film.music.under(dubbed)
             made_from = await asyncio.to_thread(
-                ingredients, self.source, dubbed, music, subtitles, mode, rules, self.target
+                ingredients, self.film.source, dubbed, music, subtitles, mode, rules, self.target
             )
             work = self.drafts.output.parent.with_name("mux")
 
             async def make(out: Path) -> Mixed:
                 return await mux(
-                    self.source,
+                    self.film.source,
                     dubbed,
                     subtitles,
                     mode,
@@ -302,27 +287,35 @@ class Dubbing:
                     work,
                     rules,
                     self.rooms.stall_s,
-                    self.report,
+                    self.film.report,
                     self.target,
                     music=music,
                 )
 
-            mixed = await finished(self.workspace, self.target, made_from, self.drafts.output, make)
-        self.report.finish("video_combination")
+            mixed = await finished(self.film.workspace, self.target, made_from, self.drafts.output, make)
+        self.film.report.finish("video_combination")
         return mixed
 
     def conclude(self, segments: list[Segment], dubbed: list[Segment], mixed: Mixed) -> Result:
         """Measures what came out and writes the report."""
-        covered, missed = coverage(self.speech, segments)
+        covered, missed = coverage(self.film.speech, segments)
         found = faults(dubbed, missed, self.rooms)
         amiss = {(fault.segment, fault.start) for fault in found if not fault.mended}
-        quality = measure(dubbed, self.source, mixed, self.rooms)
+        quality = measure(dubbed, self.film.source, mixed, self.rooms)
         quality = replace(quality, coverage=covered, faults=len(amiss))
-        tell(self.report, segments, dubbed, quality, into=self.target if self.request.also else "")
+        tell(self.film.report, segments, dubbed, quality, into=self.target if self.request.also else "")
         passing = gates(quality, self.rooms.quality)
-        judge(passing, self.rooms.quality, self.report)
+        judge(passing, self.rooms.quality, self.film.report)
         facts = report_json(
-            self.request, self.source, self.language, segments, mixed, quality, found, passing, self.report
+            self.request,
+            self.film.source,
+            self.film.language,
+            segments,
+            mixed,
+            quality,
+            found,
+            passing,
+            self.film.report,
         )
         write_json(self.drafts.report, facts)
         write_atomically(self.drafts.report_page, page(facts).encode())
@@ -333,8 +326,8 @@ class Dubbing:
             report=str(self.files.report),
             duration_s=mixed.duration,
             output_bytes=mixed.bytes,
-            original_bytes=self.source.size,
-            processing_s=self.report.snapshot().elapsed_s,
+            original_bytes=self.film.source.size,
+            processing_s=self.film.report.snapshot().elapsed_s,
             quality=quality,
         )
 

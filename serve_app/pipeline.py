@@ -22,7 +22,7 @@ from configs.pipeline import STAGES, PipelineSettings
 from models.errors import InvalidJob, NoSpeech
 from models.segment import Clip, Span, Transcript
 from serve_app.accompaniment import Accompaniment
-from serve_app.dubbing import Dubbing
+from serve_app.dubbing import Dubbing, Film
 from serve_app.engines import Models
 from serve_app.excerpts import Excerpts
 from serve_app.hearing import heard as kept
@@ -139,39 +139,42 @@ class Line:
         heard = await self.listen(source, wav)
         cuts = await asyncio.to_thread(windows, heard.speech, source.duration, self.rooms.windows)
         self.report.repeat(EACH_TARGET, len(self.request.targets))
-        music = self.accompaniment(source)
-        dubbings = [self.dubbing(target, source, heard, len(cuts), music) for target in self.request.targets]
+        film = self.film(source, heard)
+        dubbings = [self.dubbing(film, target, len(cuts)) for target in self.request.targets]
         async with dubbings[0].previews(cuts) as excerpts:
             if not await self.through_windows(cuts, source, wav, heard, dubbings, excerpts):
                 raise NoSpeech("nothing intelligible was said; choose another audio track or a larger speech model")
             await dubbings[0].shown_early()
             self.same_input()
-            music.tell()
+            film.music.tell()
             result, *others = [await dubbing.finish() for dubbing in dubbings]
         return replace(result, further=dict(zip(self.request.also, others, strict=True)))
 
-    def accompaniment(self, source: Source) -> Accompaniment:
+    def film(self, source: Source, heard: Heard) -> Film:
         made_from = key(source, self.input[1:], self.settings.engines.separation.what())
-        return Accompaniment(self.models.separate, source, made_from, self.rooms, self.workspace, self.report)
+        music = Accompaniment(self.models.separate, source, made_from, self.rooms, self.workspace, self.report)
+        return Film(
+            source=source,
+            models=self.models,
+            settings=self.settings,
+            workspace=self.workspace,
+            report=self.report,
+            language=heard.spoken.language,
+            speech=heard.speech,
+            ears=self.ears,
+            music=music,
+        )
 
-    def dubbing(self, target: str, source: Source, heard: Heard, of: int, music: Accompaniment) -> Dubbing:
+    def dubbing(self, film: Film, target: str, windows: int) -> Dubbing:
         further = target if target in self.request.also else ""
         return Dubbing(
-            replace(self.request, target_lang=target),
-            self.models,
-            self.settings,
-            self.workspace,
-            artifacts(self.drafts, self.request.job_id, further),
-            artifacts(self.files.output.parent, self.request.job_id, further),
-            self.report,
-            source,
-            heard.spoken.language,
-            self.dubbable[target],
-            Edits(self.edits, target),
-            Steps(self.workspace, self.report, of),
-            heard.speech,
-            self.ears,
-            music,
+            film,
+            request=replace(self.request, target_lang=target),
+            drafts=artifacts(self.drafts, self.request.job_id, further),
+            files=artifacts(self.files.output.parent, self.request.job_id, further),
+            dubbable=self.dubbable[target],
+            edits=Edits(self.edits, target),
+            steps=Steps(self.workspace, self.report, windows),
         )
 
     # -- the whole file --------------------------------------------------------------------------------------------

@@ -18,17 +18,25 @@ MAX_GAP_S = 2.0
 def windows(speech: list[Span], duration: float, settings: WindowSettings) -> list[Span]:
     """A partition of [0, duration) in seconds, ascending; empty for an empty video.
 
-    Each window is `min_s` to `max_s` long where the pauses allow. `speech` ascends without overlap.
+    Each window is `min_s` to `max_s` long where the pauses allow, the first one shorter, and the last one as long as it
+    comes out. `speech` ascends without overlap.
     """
     cuts = [0.0]
     pauses = list(_pauses(speech, duration))
-    while duration - cuts[-1] > settings.max_s:
-        cut = _next_cut(pauses, cuts[-1], duration, settings)
+    rules = _of_the_first(settings)
+    while duration - cuts[-1] > rules.max_s:
+        cut = _next_cut(pauses, cuts[-1], duration, rules)
         if cut >= duration:
             break
         cuts.append(cut)
+        rules = settings
         pauses = [pause for pause in pauses if pause.end > cut]
     return [Span(start, end) for start, end in zip(cuts, [*cuts[1:], duration], strict=True) if end > start]
+
+
+def _of_the_first(settings: WindowSettings) -> WindowSettings:
+    most, least = min(settings.first_s, settings.max_s), min(settings.first_s / 2, settings.min_s)
+    return settings.model_copy(update={"min_s": least, "max_s": most})
 
 
 def _pauses(speech: list[Span], duration: float) -> Iterator[Span]:

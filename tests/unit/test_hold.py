@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from configs.pipeline import STAGES
-from serve_app import dubbing
+from serve_app import captions
 from serve_app.engines import Models
 from serve_app.jobs.job import Control, State
 from serve_app.jobs.runner import Runner
@@ -48,7 +48,7 @@ class Plug:
         if stage == "initialization":
             patch.setattr(prepare, "hardware_here", self._hanging(prepare.hardware_here))
         elif stage == "subtitle_generation":
-            patch.setattr(dubbing, "subtitle", self._hanging(dubbing.subtitle))
+            patch.setattr(captions, "subtitle", self._hanging(captions.subtitle))
         elif self.has_child:
             self._hang_ffmpeg(folder, FFMPEGS[stage])
 

@@ -10,7 +10,7 @@ from configs.pipeline import WindowSettings
 from models.segment import Span
 from serve_app.hearing.windows import clips, windows
 
-SETTINGS = WindowSettings(min_s=20, max_s=60)
+SETTINGS = WindowSettings(min_s=20, max_s=60, first_s=60)
 
 
 @st.composite
@@ -48,6 +48,19 @@ def test_windows_have_their_length_when_there_are_pauses(case):
 def test_a_short_video_is_one_window_and_an_empty_one_has_none():
     assert windows([Span(1, 50)], 55.0, SETTINGS) == [Span(0.0, 55.0)]
     assert windows([], 0.0, SETTINGS) == []
+
+
+def test_the_first_window_is_short_for_the_early_preview_awaits_it():
+    speech = [Span(0, 8), Span(9, 17), Span(17.5, 40), Span(43, 90)]
+    assert windows(speech, 90.0, WindowSettings()) == [Span(0.0, 17.25), Span(17.25, 41.5), Span(41.5, 90.0)]
+    assert windows(speech[:2], 19.0, WindowSettings()) == [Span(0.0, 19.0)]
+
+
+@given(speeches(longest=4.0))
+def test_the_first_window_is_as_long_as_was_asked_when_there_are_pauses(case):
+    speech, duration = case
+    cut = windows(speech, duration, WindowSettings(first_s=20))
+    assert len(cut) < 2 or 10 - 1e-6 <= cut[0].duration <= 20 + 1e-6
 
 
 def test_the_longest_pause_within_reach_is_cut_in_its_middle():
