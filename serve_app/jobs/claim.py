@@ -16,10 +16,13 @@ from typing import Any
 
 from sqlalchemy import (
     BindParameter,
+    ColumnElement,
     Connection,
+    Double,
     Select,
     and_,
     bindparam,
+    cast,
     func,
     insert,
     literal,
@@ -60,13 +63,20 @@ FIRST_JOB = (
 
 _under_way = and_(jobs.c.state == State.RUNNING, jobs.c.lease_until > NOW)
 _of_late = attempts.c.began > bindparam("since")
-COUNTS = union_all(
-    select(literal(True), jobs.c.tenant, func.count()).where(_under_way).group_by(jobs.c.tenant),
-    select(literal(False), attempts.c.tenant, func.count()).where(_of_late).group_by(attempts.c.tenant),
-)
-"""Each tenant's jobs under way, and its runs of late."""
 
-RULES = select(tenants.c.name, tenants.c.weight, tenants.c.running)
+
+def _told(what: str, value: ColumnElement[Any], tenant: ColumnElement[str]) -> Select[Any]:
+    return select(literal(what), tenant, cast(value, Double))
+
+
+STANDINGS = union_all(
+    _told("running", func.count(), jobs.c.tenant).where(_under_way).group_by(jobs.c.tenant),
+    _told("recent", func.count(), attempts.c.tenant).where(_of_late).group_by(attempts.c.tenant),
+    _told("weight", tenants.c.weight, tenants.c.name),
+    _told("limit", tenants.c.running, tenants.c.name).where(tenants.c.running.is_not(None)),
+)
+"""Of each tenant: its jobs under way, its runs of late, its weight, and how many jobs it may run."""
+
 HELD = select(tenants.c.running).where(tenants.c.name == TENANT).with_for_update(skip_locked=True)
 RUNNING_OF = select(func.count()).where(_under_way, jobs.c.tenant == TENANT)
 
@@ -106,16 +116,15 @@ def lay_to_rest(connection: Connection, row: Row, now: float) -> None:
 def fairest_job(connection: Connection, settings: JobSettings, now: float) -> Row | None:
     """The row of the job whose turn it is, locked; None when nothing waits that others have not locked."""
     adrift = dropped(connection, settings, now)
-    running, recent = _counts(connection, now, now - settings.share_window_s)
-    rules = {row.name: row for row in connection.execute(RULES).all()}
-    limits = {name: row.running for name, row in rules.items() if row.running is not None}
+    of = _standings(connection, now, now - settings.share_window_s)
+    running, limits = of["running"], of["limit"]
     waiting = [Candidate(OLDEST, *row) for row in connection.execute(_oldest_of_each(), {"now": now}).all()]
     waiting += [Candidate(row["id"], row["tenant"], row["created_at"]) for row in adrift.values()]
     order = fairest(
         (one for one in waiting if running.get(one.tenant, 0) < limits.get(one.tenant, inf)),
         running,
-        recent,
-        {name: row.weight for name, row in rules.items()},
+        of["recent"],
+        of["weight"],
     )
     for candidate in order:
         if candidate.tenant not in limits or _has_room(connection, candidate.tenant, now):
@@ -125,12 +134,12 @@ def fairest_job(connection: Connection, settings: JobSettings, now: float) -> Ro
     return None
 
 
-def _counts(connection: Connection, now: float, since: float) -> tuple[dict[str, int], dict[str, int]]:
-    running: dict[str, int] = {}
-    recent: dict[str, int] = {}
-    for under_way, tenant, many in connection.execute(COUNTS, {"now": now, "since": since}).all():
-        (running if under_way else recent)[tenant] = many
-    return running, recent
+def _standings(connection: Connection, now: float, since: float) -> dict[str, dict[str, float]]:
+    """What `STANDINGS` tells, each by tenant."""
+    found: dict[str, dict[str, float]] = {what: {} for what in ("running", "recent", "weight", "limit")}
+    for what, tenant, value in connection.execute(STANDINGS, {"now": now, "since": since}).all():
+        found[what][tenant] = value
+    return found
 
 
 def _first(connection: Connection, tenant: str, now: float) -> Row | None:

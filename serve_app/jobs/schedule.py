@@ -31,8 +31,8 @@ class Candidate:
 
 def fairest(
     candidates: Iterable[Candidate],
-    running: Mapping[str, int],
-    recent: Mapping[str, int],
+    running: Mapping[str, float],
+    recent: Mapping[str, float],
     weights: Mapping[str, float],
 ) -> list[Candidate]:
     """The candidates, the one whose turn it is first.
@@ -52,7 +52,7 @@ def fairest(
     return sorted(waiting, key=turn)
 
 
-def claim_on(owed: float, running: int) -> int:
+def claim_on(owed: float, running: float) -> int:
     """0 for a whole job that is owed, 1 for a fraction of one, 2 for nothing."""
     if running < floor(owed + FUZZ):
         return 0
