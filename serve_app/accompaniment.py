@@ -28,7 +28,8 @@ from serve_app.jobs.workspace import Workspace, key
 from serve_app.media import ffmpeg, music
 from serve_app.media.mix import ducked
 from serve_app.media.music import Piece
-from serve_app.media.probe import Source, sound
+from serve_app.media.probe import Source
+from serve_app.media.track import sound
 from serve_app.stages import room
 
 STAGE = "video_combination"

@@ -43,7 +43,7 @@ from serve_app.jobs.tenants import Tenants
 from serve_app.jobs.tokens import Tokens
 from serve_app.jobs.webhooks import Webhooks, signing_key
 from serve_app.local import in_thread
-from serve_app.media.probe import look
+from serve_app.media.look import look
 from serve_app.proto import translation_pb2 as pb
 from serve_app.telemetry import begin, traces
 from serve_app.telemetry.calls import told

@@ -21,7 +21,8 @@ from models.segment import RECOGNITION_RATE, Audio, Clip, Span
 from serve_app.hearing.languages import Hear, Vote, clock, counted, vote
 from serve_app.hearing.speech import Detect
 from serve_app.media import ffmpeg
-from serve_app.media.probe import Source, look
+from serve_app.media.look import look
+from serve_app.media.probe import Source
 from serve_app.spending import count
 
 LISTEN_S = 10.0

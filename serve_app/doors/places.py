@@ -1,9 +1,9 @@
 """Places in the queue for jobs that have no row yet, while somebody looks into their videos.
 
-A look takes half a second of a processor and few are made at once. Of many jobs that a tenant sends at the same moment,
-none would be in the queue before the first look is over: all would be looked into, and the excess be refused seconds
-later. So a job takes its place before the look, and counts for whoever comes after it. This holds within one Ingress;
-in the end the transaction that writes the row decides.
+A look takes a third of a second of a processor and few are made at once. Of many jobs that a tenant sends at the same
+moment, none would be in the queue before the first look is over: all would be looked into, and the excess be refused
+seconds later. So a job takes its place before the look, and counts for whoever comes after it. This holds in one
+Ingress; in the end the transaction that writes the row decides.
 """
 
 import asyncio

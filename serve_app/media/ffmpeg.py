@@ -13,7 +13,6 @@ themselves are not sandboxed; run the service in a container when strangers may 
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -54,8 +53,6 @@ NICE = 10
 """Of a patient run: beside one that is not, it gets a tenth of a core."""
 
 _TICK_S = 0.5
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 _BEYOND = (-signal.SIGXFSZ, -signal.SIGXCPU)
 _MAY_PASS = ("Input/output error", "Cannot allocate memory", "Resource temporarily unavailable", "Too many open files")
@@ -106,7 +103,7 @@ def short(args: Sequence[str], *, timeout_s: float, feed: bytes = b"") -> bytes:
     pipe, brood = subprocess.PIPE, _brood.get()
     with subprocess.Popen(
         command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True,
-        preexec_fn=limits.in_child(limits.working(timeout_s), die_with_us),
+        preexec_fn=limits.in_child(limits.working(timeout_s), limits.die_with_us),
     ) as process:  # fmt: skip
         brood.append(process.pid)
         try:
@@ -244,14 +241,9 @@ class _Tail:
         return "\n".join(self._lines)
 
 
-def die_with_us() -> None:
-    """Runs in the child: the kernel ends it when its parent is killed, which no handler of ours would see."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def die_with_us_politely() -> None:
-    """The same for a child that waits for whoever else wants the processor."""
-    die_with_us()
+    """As `limits.die_with_us`, for a child that waits for whoever else wants the processor."""
+    limits.die_with_us()
     os.nice(NICE)
 
 
@@ -265,7 +257,7 @@ async def _process(
         binary(), "-nostdin", "-hide_banner", *args,
         stdin=pipe if feed else null, stdout=pipe, stderr=pipe, cwd=cwd,
         start_new_session=True,
-        preexec_fn=limits.in_child(limits.working(wall_s), die_with_us_politely if patient else die_with_us),
+        preexec_fn=limits.in_child(limits.working(wall_s), die_with_us_politely if patient else limits.die_with_us),
     )  # fmt: skip
     try:
         yield process

@@ -5,8 +5,10 @@ limits hold for each process alone: how many of them there are is decided by how
 are no sandbox: a decoder that was taken over can still do what the service's user may do, so run it in a container.
 """
 
+import ctypes
 import os
 import resource
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +17,9 @@ from math import ceil
 import psutil
 
 GIB = 1024**3
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,11 @@ def working(wall_s: float) -> Limits:
 def reading(wall_s: float) -> Limits:
     """Of a child that looks into a file and writes nothing to speak of."""
     return Limits(min(4 * GIB, memory()), 1024**2, ceil(wall_s))
+
+
+def die_with_us() -> None:
+    """Runs in the child: the kernel ends it when its parent is killed, which no handler of ours would see."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def in_child(limits: Limits, first: Callable[[], None]) -> Callable[[], None]:

@@ -22,8 +22,9 @@ from models.segment import Audio, Segment, Span
 from serve_app.media import audio, ffmpeg
 from serve_app.media.ffmpeg import Samples
 from serve_app.media.music import Music, Piece
-from serve_app.media.probe import Source, sound
+from serve_app.media.probe import Source
 from serve_app.media.roomtone import RoomTone
+from serve_app.media.track import sound
 
 HEADROOM = 0.5  # what the mix is multiplied with
 CHANNELS = 2

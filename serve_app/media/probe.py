@@ -9,34 +9,30 @@ Time 0 is the first video frame, wherever the container counts from. The duratio
 on for more than a second after the last frame (a lecture over one still picture) makes it longer, for words must not be
 lost. It does not know the true rate of a video of variable rate: `frame_rate` is the average.
 
-`look` does the same in a child process with limits, at the price of half a second: a file that crashes libav, or makes
-it take all memory, must not end the process that works for others, and a thread, unlike a child, cannot be stopped.
+`python -m serve_app.media.probe` does it for `look`, in a process of its own. How soon that begins is what a caller
+waits for who sends a film, so this module imports nothing that it can do without.
 """
 
-import asyncio
 import json
-import logging
-import os
-import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 import av.error
 from av.stream import Disposition
 
-from configs.pipeline import PrepareSettings
-from models.errors import StageFailed, UnreadableMedia
-from serve_app.media import ffmpeg, limits
+from models.errors import UnreadableMedia
+from serve_app.media import limits
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from configs.pipeline import PrepareSettings
 
 TAIL_S = 20.0  # the end of a file that is demuxed to find its last packet
-LEAD_S = 5.0  # before a place that is sought in the sound
 OVERHANG_S = 1.0  # sound that goes on for longer than this after the last frame belongs to the programme
 
 _ALIASES = {
@@ -71,7 +67,7 @@ class Source:
     other_audio: tuple[int, ...] = ()  # stream indices of those that were not chosen
 
 
-def probe(path: str | Path, settings: PrepareSettings, language: str = "") -> Source:
+def probe(path: str | Path, settings: "PrepareSettings", language: str = "") -> Source:
     """Look into the file; `language` (ISO-639-1 or empty) chooses among several audio tracks. Blocks on the disk.
 
     Raises UnreadableMedia with the reason, and never an error of libav.
@@ -112,62 +108,7 @@ def probe(path: str | Path, settings: PrepareSettings, language: str = "") -> So
         )
 
 
-async def look(
-    path: str | Path, settings: PrepareSettings, language: str = "", stage: str = "initialization"
-) -> Source:
-    """`probe` of an absolute path in a child process, which is gone when this returns, is cancelled or fails.
-
-    Raises UnreadableMedia, also for a file that ends the child or takes it too long; StageFailed(stage, …) when the
-    child cannot do its work.
-    """
-    pipe = asyncio.subprocess.PIPE
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "serve_app.media.probe", str(path), settings.model_dump_json(), language),
-        stdout=pipe,
-        stderr=pipe,
-        cwd=Path(__file__).parents[2],  # where `-m` finds this very code, installed or not
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each thread of it would take memory, and none is needed
-        start_new_session=True,  # and nothing that asks for a fork, which stops the loop of a large process for long
-    )
-    try:
-        async with asyncio.timeout(settings.look_s):
-            answer, complaint = await child.communicate()
-    except TimeoutError:
-        raise UnreadableMedia("the file takes too long to look into; convert it to mp4 and try again") from None
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        await asyncio.shield(child.communicate())  # asyncio sees the end only of a child whose pipes are empty
-    return _answered(child.returncode, answer, complaint, stage)
-
-
-def _answered(code: int | None, answer: bytes, complaint: bytes, stage: str) -> Source:
-    if code is not None and code < 0:
-        raise UnreadableMedia("the file is damaged in a way that no reader survives; convert it and try again")
-    if code != 0:
-        logger.error("the child that reads headers ended with %s: %s", code, complaint.decode(errors="replace"))
-        raise StageFailed(stage, "the file could not be looked into; the operator finds why in the log")
-    found = json.loads(answer)
-    if "unreadable" in found:
-        raise UnreadableMedia(found["unreadable"])
-    return Source(**{**found["source"], "other_audio": tuple(found["source"]["other_audio"])})
-
-
-def sound(source: Source, rate: int) -> list[str]:
-    """Arguments for ffmpeg that read the chosen track at `rate` Hz: sample 0 lies at video time 0, gaps are silent.
-
-    Errors of the decoder are passed over: what cannot be decoded is a gap. Where time 0 lies far inside the file, which
-    is so for a part of a film, it is sought.
-    """
-    before = source.origin - LEAD_S if source.origin > 2 * LEAD_S else 0.0
-    shift = f"asetpts=PTS-({source.origin - before:.6f})/TB"
-    fill = f"aresample={rate}:async=1:first_pts=0,atrim=end={source.duration:.6f}"
-    seek = ["-ss", f"{before:.6f}"] if before else []
-    file = ffmpeg.source(source.path, *seek, formats=source.container)
-    return ["-max_error_rate", "1", *file, "-map", f"0:{source.audio_index}", "-af", f"{shift},{fill}"]
-
-
-def _size(path: Path, settings: PrepareSettings) -> int:
+def _size(path: Path, settings: "PrepareSettings") -> int:
     try:
         size = path.stat().st_size
     except OSError:
@@ -198,7 +139,7 @@ def _opened(path: Path, formats: Iterable[str]) -> Iterator[Any]:
         ) from error
 
 
-def _check_limits(container: Any, settings: PrepareSettings) -> None:
+def _check_limits(container: Any, settings: "PrepareSettings") -> None:
     if len(container.streams) > settings.max_streams:
         raise UnreadableMedia(
             f"the file has {len(container.streams)} streams and at most {settings.max_streams} are accepted"
@@ -207,7 +148,7 @@ def _check_limits(container: Any, settings: PrepareSettings) -> None:
         raise _wrong_duration(container.duration / av.time_base, settings)
 
 
-def _check_streams(video: Any, audio: Any, settings: PrepareSettings) -> None:
+def _check_streams(video: Any, audio: Any, settings: "PrepareSettings") -> None:
     if audio is None:
         raise UnreadableMedia("the file has no audio track, so there is nothing to translate")
     if audio.codec_context.sample_rate <= 0:
@@ -218,7 +159,7 @@ def _check_streams(video: Any, audio: Any, settings: PrepareSettings) -> None:
         )
 
 
-def _wrong_duration(duration: float, settings: PrepareSettings) -> UnreadableMedia:
+def _wrong_duration(duration: float, settings: "PrepareSettings") -> UnreadableMedia:
     if duration > settings.max_duration_s:
         hours, most = duration / 3600, settings.max_duration_s / 3600
         return UnreadableMedia(f"the video lasts {hours:.1f} hours and at most {most:g} are accepted; split it")
@@ -329,11 +270,11 @@ def _usual(stream: Any) -> float:
 def main(path: str, settings: str, language: str = "") -> None:
     """`probe` for another process, under limits that it sets itself before it opens anything.
 
-    PrepareSettings as JSON go in, the source or why there is none comes out as JSON.
+    All of PrepareSettings as JSON go in, the source or why there is none comes out as JSON.
     """
     answer: dict[str, Any]
-    asked = PrepareSettings.model_validate_json(settings)
-    ffmpeg.die_with_us()
+    asked = cast("PrepareSettings", SimpleNamespace(**json.loads(settings)))  # who sent them has validated them
+    limits.die_with_us()
     limits.reading(asked.look_s).apply()
     try:
         answer = {"source": asdict(probe(path, asked, language))}

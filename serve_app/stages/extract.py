@@ -17,7 +17,8 @@ from models.errors import StageFailed, UnreadableMedia
 from models.segment import RECOGNITION_RATE
 from serve_app.jobs.report import Report
 from serve_app.media import ffmpeg
-from serve_app.media.probe import Source, sound
+from serve_app.media.probe import Source
+from serve_app.media.track import sound
 
 STAGE = "audio_extraction"
 ENOUGH = 0.5  # of the packets have to decode

@@ -20,7 +20,8 @@ from models.translation.pairs import route
 from serve_app.jobs.job import Request
 from serve_app.jobs.report import Report
 from serve_app.machine import nvidia_smi
-from serve_app.media.probe import Source, look
+from serve_app.media.look import look
+from serve_app.media.probe import Source
 
 STAGE = "initialization"
 WORK_BYTES_PER_S = 350_000  # 32 kB/s for the recognition WAV, up to 200 for the mix, the rest for clips

@@ -16,7 +16,8 @@ from models.errors import NoSpeech, StageFailed, UnreadableMedia, UnsupportedLan
 from models.segment import Clip, Span, Transcript, Word
 from serve_app.doors.detect import BETWEEN, LISTEN_S, PLACES, detect_language, more, places, verdict
 from serve_app.hearing.languages import Vote
-from serve_app.media.probe import look, probe
+from serve_app.media.look import look
+from serve_app.media.probe import probe
 
 SETTINGS = PipelineSettings()
 

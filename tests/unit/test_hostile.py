@@ -26,7 +26,7 @@ from serve_app.doors.transcribe import Transcriber, decode
 from serve_app.hearing import transcripts
 from serve_app.jobs.tenants import Tenants
 from serve_app.media import ffmpeg, limits
-from serve_app.media.probe import look
+from serve_app.media.look import look
 from tests.data.hostile import LURES, USELESS, claiming, luring, silent
 from tests.data.media import clip, make, tone
 from tests.unit import test_access
@@ -239,7 +239,7 @@ TELL_LIMITS = "import resource as r; print(*(r.getrlimit(w)[0] for w in (r.RLIMI
 
 def test_who_looks_into_a_file_has_lowered_its_limits_before() -> None:
     looked = f"p.probe = lambda *_: exec({TELL_LIMITS!r}, {{}}) or exit()"
-    script = f"from serve_app.media import probe as p; {looked}; p.main('', '{{}}')"
+    script = f"from serve_app.media import probe as p; {looked}; p.main('', {PrepareSettings().model_dump_json()!r})"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     bounds = limits.reading(PrepareSettings().look_s)
     assert told.split() == [str(bounds.memory), str(bounds.file), str(bounds.cpu)]
@@ -248,7 +248,7 @@ def test_who_looks_into_a_file_has_lowered_its_limits_before() -> None:
 def test_limits_are_those_of_the_child_alone(tmp_path: Path) -> None:
     """Read back from the kernel, in a child of ours and in this process."""
     bounds = limits.reading(60.0)
-    ours = limits.in_child(bounds, ffmpeg.die_with_us)
+    ours = limits.in_child(bounds, limits.die_with_us)
     told = subprocess.run(
         ["python3", "-c", TELL_LIMITS], preexec_fn=ours, capture_output=True, text=True, check=True
     ).stdout
