@@ -34,7 +34,6 @@ async def look(
         stdout=pipe,
         stderr=pipe,
         cwd=Path(__file__).parents[2],  # where `-m` finds this very code, installed or not
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each thread of it would take memory, and none is needed
         start_new_session=True,  # and nothing that asks for a fork, which stops the loop of a large process for long
     )
     try:
