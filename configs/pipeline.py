@@ -180,6 +180,7 @@ class PreviewSettings(Settings):
     tail_s: float = Field(0.2, ge=0, description="after the last sentence in it")
     segments: bool = Field(True, description="previews of the parts of the film, as they become ready")
     segment_s: float = Field(30.0, ge=5, description="of each; a film that is not twice as long has none")
+    short_s: float = Field(120.0, ge=0, description="of a shorter film none is begun once all of it is dubbed")
     segment_height: int = Field(360, ge=64, le=2160, description="of their picture")
     most_segments: int = Field(120, ge=0, description="of one film; later parts have none")
 

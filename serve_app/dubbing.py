@@ -237,7 +237,8 @@ class Dubbing:
             cues=lambda segments: self.captions.tracks(segments, self.film.source.duration).translated,
             replaced=self.replaced,
             music=self.film.music.under,
-            copied=self.mode != "burn" and copyable(self.film.source),
+            soon=self.film.source.duration < self.rooms.preview.short_s
+            or (self.mode != "burn" and copyable(self.film.source)),
         )
 
     # -- all windows in order --------------------------------------------------------------------------------------

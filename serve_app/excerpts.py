@@ -6,9 +6,9 @@ to the wanted loudness instead; that differs from the finished film by a decibel
 
 They cost little and can be switched off: one is made at a time, by a decoder and an encoder of one thread each, which
 take what others leave of the processor, from a place in the film that is sought and not read up to. What is not done
-when the film is, is left out; and where the pictures of the film are copied, nothing is begun once all of it is dubbed,
-for then it will be there before its previews. They belong to the first language of a job. Whatever goes wrong with
-them, the job goes on.
+when the film is, is left out; and of a film that is written soon, because it is short or its pictures are copied,
+nothing is begun once all of it is dubbed. They belong to the first language of a job. Whatever goes wrong with them,
+the job goes on.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from serve_app.jobs.workspace import PREVIEWS, Workspace, key
 from serve_app.media import ffmpeg
 from serve_app.media.ass import Look
 from serve_app.media.mix import CHANNELS, mixed
-from serve_app.media.mp4 import FONTS, lay_out
+from serve_app.media.mp4 import AAC, FONTS, lay_out
 from serve_app.media.music import Piece
 from serve_app.media.probe import Source
 from serve_app.quality import end_of_dub
@@ -68,7 +68,7 @@ def excerpts(duration: float, rules: PreviewSettings) -> Iterator[Excerpt]:
 
 @dataclass(slots=True)
 class Excerpts:
-    """Makes them while the block lasts; with `copied` pictures, only while there is something left to be dubbed.
+    """Makes them while the block lasts; of a film that is written `soon`, only while something is left to be dubbed.
 
     `cues` lays out the subtitles of some segments, `replaced` tells which of them the dub takes the place of, and
     `music` gives what stays of the original under those.
@@ -85,7 +85,7 @@ class Excerpts:
     cues: Callable[[list[Segment]], Sequence[Cue]]
     replaced: Callable[[list[Segment]], list[Segment]]
     music: Callable[[list[Segment]], Awaitable[list[Piece]]]
-    copied: bool = False
+    soon: bool = False
     _taken: int = 0
     _segments: list[Segment] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -123,7 +123,7 @@ class Excerpts:
                 while self._ready < excerpt.end:
                     self._news.clear()
                     await self._news.wait()
-                if self.copied and self._taken == len(self.windows):
+                if self.soon and self._taken == len(self.windows):
                     return
                 await self._make(excerpt)
                 made.append(excerpt.id)
@@ -172,7 +172,8 @@ class Excerpts:
         )
         pcm = ["-f", "f32le", "-ar", str(rules.sample_rate), "-ac", str(CHANNELS), "-i", "pipe:0"]
         film, pictures = self._pictures(part, captions)
-        sounds = ["-map", "1" if film else "0", "-af", self._level(bool(heard)), "-c:a", "aac", "-b:a", "96k"]
+        aac = [part for option, value in AAC.items() for part in (f"-{option}", str(value))]
+        sounds = ["-map", "1" if film else "0", "-af", self._level(bool(heard)), *aac, "-b:a", "96k"]
         form = ["-t", f"{length:.6f}", "-map_chapters", "-1", "-map_metadata", "-1", "-movflags", "+faststart"]
         with ffmpeg.whole(out) as draft:
             await ffmpeg.run(

@@ -108,8 +108,8 @@ async def test_nothing_is_shown_before_it_is_dubbed(tmp_path: Path) -> None:
         assert made.report.snapshot().preview_ids == ()
 
 
-async def test_where_pictures_are_copied_none_is_begun_once_the_film_is_dubbed(tmp_path: Path) -> None:
-    made, done = replace(bench(tmp_path, clip(tmp_path / "in.mp4", 12.5)), copied=True), spoken(tmp_path)
+async def test_of_a_film_that_is_written_soon_none_is_begun_once_it_is_dubbed(tmp_path: Path) -> None:
+    made, done = replace(bench(tmp_path, clip(tmp_path / "in.mp4", 12.5)), soon=True), spoken(tmp_path)
     async with made:
         made.add({0: []})
         async with asyncio.timeout(60):
@@ -193,7 +193,7 @@ async def test_a_job_shows_them_while_it_runs(
         return await mux(*args, **options)
 
     monkeypatch.setattr(dubbing, "mux", waiting)
-    pipeline = {**ECHO["pipeline"], "preview": {"segment_s": 5.0, "enabled": False}}
+    pipeline = {**ECHO["pipeline"], "preview": {"segment_s": 5.0, "short_s": 0.0, "enabled": False}}
     await job.run(AppSettings.model_validate({**ECHO, "pipeline": pipeline}))
     assert seen == [("seg_001", "seg_002")]
     folder = tmp_path / "work" / "job" / "previews"

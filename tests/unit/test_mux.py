@@ -135,6 +135,23 @@ async def test_soft_subtitles_are_a_track_and_the_pictures_are_copied(tmp_path: 
     assert "Привет, мир" in srt
 
 
+async def test_the_beginning_of_a_film_is_copied_too(tmp_path: Path) -> None:
+    """Pictures that are shown in another order than they are stored are cut a few later; the sound is to the point."""
+    look = ("-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=4")
+    reordered = ("-c:v", "libx264", "-preset", "medium", "-bf", "8", "-x264-params", "b-adapt=0:b-pyramid=normal")
+    film = make(tmp_path / "in.mp4", *look, *tone(4.0), *reordered, "-pix_fmt", "yuv420p", "-c:a", "aac")
+    source, report, out = probe(film, PrepareSettings()), Report("job"), tmp_path / "out.mp4"
+    beginning = replace(source, duration=1.5, picture=1.5)
+    made = await mux(beginning, [], None, "none", out, tmp_path / "mux", SETTINGS, 20.0, report, cut=True)
+    assert [line.message for line in report.lines() if line.level == "warning"] == []
+    assert "Using the original pictures" in [line.message for line in report.lines()]
+    assert 1.54 < made.duration < 1.5 + 16 / 25
+    assert len(listen(out)) / 48_000 == pytest.approx(1.5, abs=0.05)
+    with av.open(str(film)) as before, av.open(str(out)) as after:
+        shown = [[frame.to_ndarray() for frame in file.decode(video=0)][:37] for file in (before, after)]
+    assert len(shown[1]) == 37 and all((a == b).all() for a, b in zip(*shown, strict=True))
+
+
 @pytest.mark.parametrize("mode", ["burn", "soft"])
 async def test_no_cues_are_no_subtitles(tmp_path: Path, mode: str) -> None:
     _, out = await combine(clip(tmp_path / "in.mp4"), mode, text="")
