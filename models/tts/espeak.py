@@ -10,6 +10,7 @@ It does not know: Japanese beyond kana (a kanji is announced as a character, not
 
 import ctypes
 import functools
+import re
 import threading
 
 import espeakng_loader
@@ -35,6 +36,9 @@ LANGUAGE_VOICES = {
 VARIANTS = {"female": "+f3", "male": "+m3"}
 WORDS_PER_MINUTE = 165
 """espeak's measure of pace at rate 1.0; it takes 80 to 450."""
+
+_WORD = re.compile(r"\w{100}(?=\w)")
+"""The most of a word that it reads; what follows it would be left out."""
 
 _SYNCHRONOUS, _DO_NOT_EXIT = 2, 0x8000
 _RATE, _UTF8 = 1, 1
@@ -66,7 +70,7 @@ class _Library:
 
     def say(self, text: str, voice: str, words_per_minute: int) -> Audio:
         """The sound of `text`; raises StageFailed when the library refuses the voice or the text."""
-        data = text.replace("\0", " ").encode("utf-8", "replace")
+        data = _WORD.sub(r"\g<0> ", text.replace("\0", " ")).encode("utf-8", "replace")
         with self._lock:
             self._chunks.clear()
             if self._lib.espeak_SetVoiceByName(voice.encode()):
