@@ -37,7 +37,7 @@ from serve_app.preview import length, preview
 from serve_app.quality import measure, report_json, tell
 from serve_app.retakes import Judge
 from serve_app.stages import room
-from serve_app.stages.mux import Mixed, mux
+from serve_app.stages.mux import Dub, Mixed, mux
 from serve_app.stages.speak import speak
 from serve_app.stages.sync import sync
 from serve_app.stages.translate import translate
@@ -196,10 +196,8 @@ class Dubbing:
         try:
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             begun = [s for s in segments if min(s.start, s.start if s.place is None else s.place) < seconds]
-            shown = await asyncio.to_thread(self.captions.beginning, begun, seconds, folder / "preview.srt"), self.mode
-            spoken = self.replaced(begun)
-            music = await self.film.music.under(spoken)
-            await preview(self.film.source, spoken, seconds, shown, out, folder, self.rooms, self.target, music)
+            shown = await asyncio.to_thread(self.captions.beginning, begun, seconds, folder / "preview.srt")
+            await preview(await self.dub(self.replaced(begun), shown), seconds, out, folder, self.rooms)
         except (DubError, OSError) as error:
             log.warning("no early preview", exc_info=error)
             self.film.report.log("video_combination", "There is no early preview: it could not be made", "warning")
@@ -269,33 +267,23 @@ class Dubbing:
 
     async def mux(self, dubbed: list[Segment], subtitles: Path) -> Mixed:
         with room(self.film.report, "video_combination"):
-            mode, rules = self.mode, self.rooms.mux
+            rules, stall_s, report = self.rooms.mux, self.rooms.stall_s, self.film.report
             if self.request.keep_audio is not None:
                 rules = rules.model_copy(update={"keep_audio": self.request.keep_audio})
-            music = await self.film.music.under(dubbed)
-            made_from = await asyncio.to_thread(
-                ingredients, self.film.source, dubbed, music, subtitles, mode, rules, self.target
-            )
+            dub = await self.dub(dubbed, subtitles)
+            made_from = await asyncio.to_thread(ingredients, dub, rules)
             work = self.drafts.output.parent.with_name("mux")
 
             async def make(out: Path) -> Mixed:
-                return await mux(
-                    self.film.source,
-                    dubbed,
-                    subtitles,
-                    mode,
-                    out,
-                    work,
-                    rules,
-                    self.rooms.stall_s,
-                    self.film.report,
-                    self.target,
-                    music=music,
-                )
+                return await mux(dub, out, work, rules, stall_s, report)
 
             mixed = await finished(self.film.workspace, self.target, made_from, self.drafts.output, make)
         self.film.report.finish("video_combination")
         return mixed
+
+    async def dub(self, spoken: list[Segment], subtitles: Path) -> Dub:
+        music = await self.film.music.under(spoken)
+        return Dub(self.film.source, spoken, subtitles, self.mode, self.target, music)
 
     def conclude(self, segments: list[Segment], dubbed: list[Segment], mixed: Mixed) -> Result:
         """Measures what came out and writes the report."""

@@ -15,36 +15,26 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from configs.pipeline import MuxSettings, Subtitles
+from configs.pipeline import MuxSettings
 from models.artifact import digest
-from models.segment import Segment
 from serve_app.jobs.workspace import Workspace, disk_space, key
-from serve_app.media.music import Piece
-from serve_app.media.probe import Source
-from serve_app.stages.mux import Mixed
+from serve_app.stages.mux import Dub, Mixed
 
 LINKLESS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 
-def ingredients(
-    source: Source,
-    dubbed: Sequence[Segment],
-    music: Sequence[Piece],
-    subtitles: Path,
-    mode: Subtitles,
-    settings: MuxSettings,
-    target: str,
-) -> str:
+def ingredients(dub: Dub, settings: MuxSettings) -> str:
     """The key of a video: everything that it is made from. Blocks."""
-    film = Path(source.path).stat()
-    clips = [digest(Path(segment.dub)) for segment in dubbed if segment.dub]
-    text = subtitles.read_text("utf-8")
-    return key(source, film.st_size, film.st_mtime_ns, dubbed, clips, music, text, mode, settings, target)
+    film = Path(dub.source.path).stat()
+    clips = [digest(Path(segment.dub)) for segment in dub.segments if segment.dub]
+    text = dub.subtitles.read_text("utf-8") if dub.subtitles else ""
+    what = (dub.segments, clips, dub.music, text, dub.mode, settings, dub.language)
+    return key(dub.source, film.st_size, film.st_mtime_ns, *what)
 
 
 async def finished(

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from configs.pipeline import PipelineSettings, Subtitles
+from configs.pipeline import PipelineSettings
 from models.segment import Segment
 from serve_app.jobs.report import Report
-from serve_app.media.music import Piece
-from serve_app.media.probe import Source
 from serve_app.quality import end_of_dub
-from serve_app.stages.mux import mux
+from serve_app.stages.mux import Dub, mux
 
 log = logging.getLogger(__name__)
 
@@ -41,25 +39,13 @@ def pauses(segments: Sequence[Segment], tail_s: float) -> list[float]:
     return [at for at in ends if not any(start < at < end for start, end in spans)]
 
 
-async def preview(
-    source: Source,
-    segments: Sequence[Segment],
-    seconds: float,
-    subtitles: tuple[Path, Subtitles],
-    out: Path,
-    work: Path,
-    settings: PipelineSettings,
-    language: str,
-    music: Sequence[Piece] = (),
-) -> None:
-    """Writes the first `seconds` of the dub to `out`; `subtitles` are an SRT file and how they are shown.
-
-    `music` is what stays of the original under the dub.
+async def preview(dub: Dub, seconds: float, out: Path, work: Path, settings: PipelineSettings) -> None:
+    """Writes the first `seconds` of a dub, whose segments and subtitles may end there, to `out`.
 
     Raises what `mux` raises.
     """
-    beginning = replace(source, duration=seconds, picture=min(source.picture, seconds))
+    beginning = replace(dub.source, duration=seconds, picture=min(dub.source.picture, seconds))
+    heard = [segment for segment in dub.segments if segment.start < seconds]
     hasty = settings.mux.model_copy(update={"x264_preset": "ultrafast"})
-    heard = [segment for segment in segments if segment.start < seconds]
-    quiet = Report("preview")
-    await mux(beginning, heard, *subtitles, out, work, hasty, settings.stall_s, quiet, language, cut=True, music=music)
+    short = replace(dub, source=beginning, segments=heard, cut=True)
+    await mux(short, out, work, hasty, settings.stall_s, Report("preview"))

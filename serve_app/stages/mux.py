@@ -39,6 +39,24 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Dub:
+    """What becomes one film: the original of `source` and the dubs of `segments`, with `music` that stays under them.
+
+    Without segments the original sound stays as it is. `subtitles` are an SRT file for a track of its own, or an ASS
+    file to be drawn into the pictures, as `mode` says; `language` tags the tracks. With `cut` the film goes on after
+    `source.duration`, and the output does not.
+    """
+
+    source: Source
+    segments: Sequence[Segment]
+    subtitles: Path | None = None
+    mode: Subtitles = "none"
+    language: str = ""
+    music: Sequence[Piece] = ()
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Mixed:
     """Measured on the output: seconds, LUFS and dBTP (None for silence), bytes.
 
@@ -60,38 +78,23 @@ class _Master:
     lufs: float | None
 
 
-async def mux(
-    source: Source,
-    segments: Sequence[Segment],
-    subtitles: Path | None,
-    mode: Subtitles,
-    out: Path,
-    work: Path,
-    settings: MuxSettings,
-    stall_s: float,
-    report: Report,
-    language: str = "",
-    cut: bool = False,
-    music: Sequence[Piece] = (),
-) -> Mixed:
-    """Writes `out` from the original of `source`, the dubs of `segments` and the cues in `subtitles`.
+async def mux(dub: Dub, out: Path, work: Path, settings: MuxSettings, stall_s: float, report: Report) -> Mixed:
+    """Writes the film to `out`; `work` is a folder for the mix.
 
-    That is an SRT file for a track of its own, and an ASS file to be drawn into the pictures.
-
-    Without segments the original sound stays as it is. With `cut` the film goes on after `source.duration`, and the
-    output does not. `work` is a folder for the mix; `language` tags the tracks; `music` is what stays of the original
-    under the dubs.
     Raises StageFailed when the output is not what was asked for, OutOfSpace when the disk is full.
     """
     await asyncio.to_thread(work.mkdir, parents=True, exist_ok=True)
-    captions = await asyncio.to_thread(lay_out, work, subtitles, settings.fonts) if mode != "none" else None
-    mix = work / "mix.flac"
+    shown = dub.subtitles if dub.mode != "none" else None
+    captions = await asyncio.to_thread(lay_out, work, shown, settings.fonts)
+    mix, spoken = work / "mix.flac", bool(dub.segments)
     try:
-        loudness = await _mix(source, segments, music, mix, settings, stall_s, report)
-        master = await _master(mix, loudness, bool(segments), settings, stall_s)
-        _explain(master, loudness, bool(segments), settings, report)
+        loudness = await _mix(dub, mix, settings, stall_s, report)
+        master = await _master(mix, loudness, spoken, settings, stall_s)
+        _explain(master, loudness, spoken, settings, report)
         encoder = await ffmpeg.in_thread(choose_encoder, settings.encoder)
-        plan = Plan(source, mix, master.filters, captions, mode, False, encoder, language, settings, cut)
+        plan = Plan(
+            dub.source, mix, master.filters, captions, dub.mode, False, encoder, dub.language, settings, dub.cut
+        )
         with ffmpeg.whole(out) as draft:
             result = await _write(plan, draft, stall_s, report)
             _check_loudness(result, master)
@@ -104,25 +107,17 @@ async def mux(
 # -- sound -------------------------------------------------------------------------------------------------------------
 
 
-async def _mix(
-    source: Source,
-    segments: Sequence[Segment],
-    music: Sequence[Piece],
-    mix: Path,
-    settings: MuxSettings,
-    stall_s: float,
-    report: Report,
-) -> Loudness:
+async def _mix(dub: Dub, mix: Path, settings: MuxSettings, stall_s: float, report: Report) -> Loudness:
     """Writes the mix at half its level; its loudness as written."""
     meter, rate = Meter(), settings.sample_rate
     sound = mixed(
-        source,
-        segments,
+        dub.source,
+        dub.segments,
         rate=rate,
         fade_s=settings.duck_fade_s,
         stage=STAGE,
         stall_s=stall_s,
-        music=music,
+        music=dub.music,
         share=settings.music,
     )
     read = ["-f", "f32le", "-ar", str(rate), "-ac", str(CHANNELS), "-i", "pipe:0"]
@@ -132,7 +127,7 @@ async def _mix(
             [*read, "-af", FILTER, *form, ffmpeg.file_url(draft)],
             stage=STAGE,
             stall_s=stall_s,
-            duration=source.duration,
+            duration=dub.source.duration,
             on_progress=lambda fraction: report.fraction(STAGE, MIX_SHARE * fraction),
             on_log=meter.hear,
             stdin=sound,

@@ -41,7 +41,7 @@ from serve_app.media.ass import Look
 from serve_app.media.music import Piece
 from serve_app.media.probe import Source, probe
 from serve_app.pipeline import dub
-from serve_app.stages.mux import mux
+from serve_app.stages.mux import Dub, mux
 from serve_app.stages.subtitle import write
 from serve_app.stages.sync import sync
 from tests.bench.memory import pss, tree
@@ -152,7 +152,7 @@ async def written(source: Source, said: list[Segment], folder: Path, mode: Subti
     write(cues, folder / "x.srt", Look(SubtitleStyle(), source.width, source.height, "es"))
     shown = folder / ("x.ass" if mode == "burn" else "x.srt")
     out, work = folder / "out.mp4", folder / "work"
-    await mux(source, said, shown, mode, out, work, ROOMS.mux, ROOMS.stall_s, Report("bench"), "es")
+    await mux(Dub(source, said, shown, mode, "es"), out, work, ROOMS.mux, ROOMS.stall_s, Report("bench"))
 
 
 async def previews(source: Source, said: list[Segment], folder: Path) -> None:

@@ -20,7 +20,7 @@ from serve_app.media.loudness import Loudness
 from serve_app.media.mp4 import choose_encoder
 from serve_app.media.probe import Source, probe
 from serve_app.stages import mux as room
-from serve_app.stages.mux import Mixed, mux
+from serve_app.stages.mux import Dub, Mixed, mux
 from serve_app.stages.subtitle import write
 from tests.data.media import X264, clip, late_picture, make, picture, tone, without_duration
 
@@ -51,9 +51,8 @@ async def combine(
     write([Cue(0.2, 1.8, (text,))] if text else [], srt, Look(SubtitleStyle(), source.width, source.height))
     shown = srt.with_suffix(".ass") if mode == "burn" else srt
     segments = [Segment(1, 0.5, 1.3, "a", place=0.5, dub=dub(folder, level=level))] if dubbed else []
-    made = await mux(
-        source, segments, shown, mode, out, folder / "mux", settings, 20.0, report or Report("job"), language="ru"
-    )
+    dubbed_film = Dub(source, segments, shown, mode, language="ru")
+    made = await mux(dubbed_film, out, folder / "mux", settings, 20.0, report or Report("job"))
     assert [p.name for p in (folder / "mux").iterdir() if p.suffix == ".flac"] == []
     return made, out
 
@@ -142,7 +141,7 @@ async def test_the_beginning_of_a_film_is_copied_too(tmp_path: Path) -> None:
     film = make(tmp_path / "in.mp4", *look, *tone(4.0), *reordered, "-pix_fmt", "yuv420p", "-c:a", "aac")
     source, report, out = probe(film, PrepareSettings()), Report("job"), tmp_path / "out.mp4"
     beginning = replace(source, duration=1.5, picture=1.5)
-    made = await mux(beginning, [], None, "none", out, tmp_path / "mux", SETTINGS, 20.0, report, cut=True)
+    made = await mux(Dub(beginning, [], cut=True), out, tmp_path / "mux", SETTINGS, 20.0, report)
     assert [line.message for line in report.lines() if line.level == "warning"] == []
     assert "Using the original pictures" in [line.message for line in report.lines()]
     assert 1.54 < made.duration < 1.5 + 16 / 25
