@@ -7,8 +7,8 @@ to the wanted loudness instead; that differs from the finished film by a decibel
 They cost little and can be switched off: one is made at a time, by a decoder and an encoder of one thread each, which
 take what others leave of the processor, from a place in the film that is sought and not read up to. What is not done
 when the film is, is left out; and of a film that is written soon, because it is short or its pictures are copied,
-nothing is begun once all of it is dubbed. They belong to the first language of a job. Whatever goes wrong with them,
-the job goes on.
+nothing is begun once all of it is dubbed: only what an earlier run has made is shown. They belong to the first language
+of a job. Whatever goes wrong with them, the job goes on.
 """
 
 import asyncio
@@ -123,9 +123,9 @@ class Excerpts:
                 while self._ready < excerpt.end:
                     self._news.clear()
                     await self._news.wait()
-                if self.soon and self._taken == len(self.windows):
+                late = self.soon and self._taken == len(self.windows)
+                if not await self._make(excerpt, late):
                     return
-                await self._make(excerpt)
                 made.append(excerpt.id)
                 self.report.describe(preview_ids=tuple(made))
         except (DubError, OSError) as error:
@@ -133,21 +133,26 @@ class Excerpts:
             message = f"There are no previews of parts after the first {len(made)}: one could not be made"
             self.report.log(STAGE, message, "warning")
 
-    async def _make(self, excerpt: Excerpt) -> None:
+    async def _make(self, excerpt: Excerpt, late: bool) -> bool:
+        """Whether it is there; when it is too `late`, only what was made before is."""
         near = [s for s in self._segments if _touches(s, excerpt, AROUND_S)]
         shown = [] if self.mode == "none" else within(self.cues(near), excerpt)
         spoken = [s for s in self.replaced(near) if _touches(s, excerpt, 1.0)]
         heard = [moved(s, -excerpt.start) for s in spoken]
         music = [replace(piece, start=piece.start - excerpt.start) for piece in await self.music(spoken)]
-        made_from = key(self.source, excerpt, heard, music, shown, self.rooms.mux, self.rooms.preview, self.look)
+        height = self.rooms.preview.segment_height
+        made_from = key(self.source, excerpt, heard, music, shown, self.rooms.mux, height, self.look)
         name = f"{PREVIEWS}/{excerpt.id}"
         if await asyncio.to_thread(self.workspace.load, name, made_from) is not None:
-            return
+            return True
+        if late:
+            return False
         out = self.workspace.path(f"{name}.mp4")
         await asyncio.to_thread(self.scratch.mkdir, parents=True, exist_ok=True)
         captions = await asyncio.to_thread(self._captions, shown)
         await self._write(excerpt, heard, music, captions, out)
         await asyncio.to_thread(self.workspace.save, name, made_from, excerpt.id, files=[out])
+        return True
 
     def _captions(self, shown: list[Cue]) -> Path | None:
         subtitles = self.scratch / "excerpt.srt"
@@ -172,7 +177,7 @@ class Excerpts:
         )
         pcm = ["-f", "f32le", "-ar", str(rules.sample_rate), "-ac", str(CHANNELS), "-i", "pipe:0"]
         film, pictures = self._pictures(part, captions)
-        aac = [part for option, value in AAC.items() for part in (f"-{option}", str(value))]
+        aac = [word for option, value in AAC.items() for word in (f"-{option}", str(value))]
         sounds = ["-map", "1" if film else "0", "-af", self._level(bool(heard)), *aac, "-b:a", "96k"]
         form = ["-t", f"{length:.6f}", "-map_chapters", "-1", "-map_metadata", "-1", "-movflags", "+faststart"]
         with ffmpeg.whole(out) as draft:

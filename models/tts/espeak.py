@@ -37,8 +37,9 @@ VARIANTS = {"female": "+f3", "male": "+m3"}
 WORDS_PER_MINUTE = 165
 """espeak's measure of pace at rate 1.0; it takes 80 to 450."""
 
-_WORD = re.compile(r"\w{100}(?=\w)")
-"""The most of a word that it reads; what follows it would be left out."""
+_WORD = re.compile(r"\d{20}(?=\d)|[぀-ヿ]{40}(?=[぀-ヿ])|\w{60}(?=\w)")
+"""The most digits, kana or letters of one word that it reads for sure; it drops what comes after 160 bytes of it, or
+200 phonemes."""
 
 _SYNCHRONOUS, _DO_NOT_EXIT = 2, 0x8000
 _RATE, _UTF8 = 1, 1

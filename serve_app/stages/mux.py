@@ -32,7 +32,7 @@ OVERSHOOT_DB = 1.0  # what AAC may add to a peak
 MAX_GAIN_DB = 30.0
 RESTORE_DB = -20 * math.log10(HEADROOM)
 TOLERANCE_LU = 1.0
-MOST_REORDERED = 16  # frames that H.264 may keep before one that is shown sooner: a cut between copies has them too
+SURPLUS_FRAMES, SURPLUS_S = 16, 1.0  # what a cut between copies has too: those kept before one that is shown sooner
 MIX_SHARE, FINAL_SHARE = 0.35, 0.9  # of the stage's progress, at the end of each pass
 
 log = logging.getLogger(__name__)
@@ -211,8 +211,11 @@ async def _attempt(plan: Plan, draft: Path, stall_s: float, report: Report) -> M
         cwd=plan.mix.parent,
     )
     missing.complain(report)
-    surplus = MOST_REORDERED if plan.copy and plan.cut else 0
-    return await _verify(plan.source, draft, stall_s, surplus)
+    return await _verify(plan.source, draft, stall_s, _surplus(plan) if plan.copy and plan.cut else 0.0)
+
+
+def _surplus(plan: Plan) -> float:
+    return min(SURPLUS_FRAMES / (plan.source.frame_rate or 20), SURPLUS_S)
 
 
 class _MissingGlyphs:
@@ -240,8 +243,8 @@ class _MissingGlyphs:
 # -- the result --------------------------------------------------------------------------------------------------------
 
 
-async def _verify(source: Source, draft: Path, stall_s: float, surplus: int) -> Mixed:
-    """Probes the written file, which may have `surplus` frames.
+async def _verify(source: Source, draft: Path, stall_s: float, surplus: float) -> Mixed:
+    """Probes the written file, which may last `surplus` seconds longer.
 
     Raises StageFailed when streams or duration are wrong.
     """
@@ -251,8 +254,8 @@ async def _verify(source: Source, draft: Path, stall_s: float, surplus: int) -> 
         raise StageFailed(STAGE, "the written video cannot be read back; start the job again") from error
     if (made.video_index is None) != (source.video_index is None) or made.audio_codec != "aac":
         raise StageFailed(STAGE, "the written video lacks pictures or sound; start the job again")
-    frame = 1 / (source.frame_rate or 20)
-    if not -frame - 0.001 <= made.duration - source.duration <= (1 + surplus) * frame + 0.001:
+    frame = 1 / (source.frame_rate or 20) + 0.001
+    if not -frame <= made.duration - source.duration <= frame + surplus:
         raise StageFailed(STAGE, f"the written video lasts {made.duration:.2f} s instead of {source.duration:.2f} s")
     heard = [*ffmpeg.source(draft, formats=made.container), "-map", "0:a:0"]
     loudness = await measure(heard, stage=STAGE, stall_s=stall_s, curve=True)

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MEASURED = {"Recognizer": 1.5, "Translator": 0.3, "speech": 2.0, "ffmpeg_soft": 6.5, "ffmpeg_burnt": 22.0}
-"""Seconds of a core for a minute of film: `tests.bench.endtoend`, 2026-11-30, two shared cores of a Xeon at 2.8 GHz."""
+MEASURED = {"Recognizer": 4.4, "Translator": 0.8, "speech": 4.7, "ffmpeg_soft": 4.7, "ffmpeg_burnt": 32.2}
+"""Seconds of a core for a minute of film: `tests.bench.endtoend`, 2026-11-30, two shared cores of an AMD EPYC."""
 
 STATIONS = ("Driver", "Recognizer", "Translator")
 SIZES = (1, 2, 4, 8, 16, 32, 64)

@@ -121,6 +121,20 @@ async def test_of_a_film_that_is_written_soon_none_is_begun_once_it_is_dubbed(tm
     assert made.report.snapshot().preview_ids == ("seg_001",)
 
 
+async def test_but_what_an_earlier_run_has_made_of_it_is_shown_again(tmp_path: Path) -> None:
+    film, done = clip(tmp_path / "in.mp4", 12.5), spoken(tmp_path)
+    folder = await all_of(bench(tmp_path, film), done, 2)
+    kept = sorted(path.name for path in folder.glob("*.mp4"))[:2]
+    (folder / "seg_003.mp4").unlink(missing_ok=True)
+    again = replace(bench(tmp_path, film), soon=True)
+    async with again:
+        again.add(done)
+        assert again._task is not None
+        await asyncio.wait_for(asyncio.shield(again._task), 60)
+    assert again.report.snapshot().preview_ids == ("seg_001", "seg_002")
+    assert sorted(path.name for path in folder.glob("*.mp4")) == kept
+
+
 async def test_what_was_made_is_kept_and_made_again_where_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
