@@ -79,7 +79,13 @@ def serve_until_stopped(
     check_ports(schema, tls)
     stopped, changed = threading.Event(), threading.Event()
     say("starting Ray on this machine")
-    start_ray(verbose, json_lines)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # what Ray does while it starts
+    try:
+        start_ray(verbose, json_lines)
+    except SystemExit:
+        say("shutting down")
+        shut_down(verbose)
+        return
     try:
         for name in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets handlers of its own
             signal.signal(name, lambda *_: stopped.set())
