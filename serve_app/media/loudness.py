@@ -1,7 +1,7 @@
 """Loudness of whole files, measured by ffmpeg's ebur128 filter while they are written or read (ITU-R BS.1770).
 
-True peaks are looked for between the samples, which makes this the slowest part of an audio pass: about 90 times faster
-than real time on one core. A file without anything above −70 LUFS has no loudness.
+To look for peaks between the samples takes three times as long as all the rest of it, so only the output is measured
+in this way. A file without anything above −70 LUFS has no loudness.
 """
 
 import re
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from serve_app.media import ffmpeg
 
-FILTER = "ebur128=peak=true:framelog=quiet"
+FILTER = "ebur128=peak=sample:framelog=quiet"
 
-CURVE = "ebur128=peak=true:framelog=info"
-"""The same, and ten lines a second with the loudness of the last three seconds."""
+OUTPUT = "ebur128=peak=true:framelog=info"
+"""With true peaks, and ten lines a second with the loudness of the last three seconds."""
 
 _SHORT_TERM = re.compile(r"\bt: *([\d.]+) .* S: *(-?[\d.]+) ")
 _NUMBER = re.compile(r"^(I|Peak):\s+(-?[\d.]+|-?inf|-?nan) (?:LUFS|dBFS)$")
@@ -21,9 +21,9 @@ _NUMBER = re.compile(r"^(I|Peak):\s+(-?[\d.]+|-?inf|-?nan) (?:LUFS|dBFS)$")
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """Integrated loudness in LUFS and true peak in dBTP, None for silence; `curve` is LUFS at the end of each second.
+    """Integrated loudness in LUFS, and the highest peak in dB: of the samples, or the true one; None for silence.
 
-    The curve is what was heard in the three seconds before, and nothing where it was not asked for.
+    `curve` is the LUFS of three seconds at the end of each second, and nothing where it was not asked for.
     """
 
     lufs: float | None = None
@@ -53,10 +53,13 @@ class Meter:
 
 
 async def measure(
-    args: Sequence[str], *, stage: str, stall_s: float, before: str = "", curve: bool = False
+    args: Sequence[str], *, stage: str, stall_s: float, before: str = "", output: bool = False
 ) -> Loudness:
-    """Loudness of what the input arguments `args` select, after the filters `before`. Raises like ffmpeg.run."""
-    meter, listening = Meter(), CURVE if curve else FILTER
+    """Loudness of what the input arguments `args` select, after the filters `before`; of an `output` all of it.
+
+    Raises like ffmpeg.run.
+    """
+    meter, listening = Meter(), OUTPUT if output else FILTER
     chain = f"{before},{listening}" if before else listening
     command = [*args, "-af", chain, "-f", "null", "-"]
     await ffmpeg.run(command, stage=stage, stall_s=stall_s, on_log=meter.hear, verbosity="info")

@@ -29,6 +29,7 @@ class RoomTone:
         self._size = 2 * round(FRAME_S * rate / 2)
         self._hop = self._size // 2
         self._channels = channels
+        self._down = np.full(channels, 1 / channels, np.float32)  # numpy's own mean of two takes 25 times as long
         # its squares, half a frame apart, add up to one
         self._window = np.sin(np.pi * (np.arange(self._size) + 0.5) / self._size).astype(np.float32)
         self._random = np.random.default_rng(0)
@@ -46,7 +47,7 @@ class RoomTone:
         usable = len(sound) // self._hop * self._hop
         if usable < self._size:
             return
-        halves = sound[:usable].mean(axis=1).reshape(-1, self._hop)
+        halves = (sound[:usable] @ self._down).reshape(-1, self._hop)
         frames = np.concatenate([halves[:-1], halves[1:]], axis=1)
         frames -= frames.mean(axis=1, keepdims=True)  # an offset is no sound
         power = np.abs(fft.rfft(frames * self._window)) ** 2

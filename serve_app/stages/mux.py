@@ -2,11 +2,13 @@
 
 Two passes. The first streams the mix (`media.mix`) into a FLAC file while its loudness is measured; the second
 brings it to the wanted loudness with one constant gain, so that nothing pumps, and writes the mp4 (`media.mp4`).
-Only where that gain would push peaks over the limit is a limiter put in, at four times the rate, and the gain measured
-again. AAC adds up to 1 dB to peaks, so the limit is set that much lower.
+Only where that gain might push peaks over the limit is a limiter put in, at four times the rate, and the gain measured
+again. Between samples peaks may be 1 dB higher, and AAC adds as much, so the limit is set that much lower.
 
-A copy of the pictures that fails, or comes out with another length, is done again by encoding. The output is written
-beside its place and moved there after it was probed; measuring it costs one more pass over the sound.
+The output is written beside its place, and moved there after it was probed and its sound measured, which costs one more
+pass. What AAC made louder or quieter than it should be, such as noise up to the highest frequencies, or hard edges, is
+written once more with another gain and limit; a copy of the pictures that fails, or comes out with another length, is
+done again by encoding.
 """
 
 import asyncio
@@ -28,10 +30,12 @@ from serve_app.media.music import Piece
 from serve_app.media.probe import Source, probe
 
 STAGE = "video_combination"
+BETWEEN_DB = 1.0  # what a true peak may have above the highest sample
 OVERSHOOT_DB = 1.0  # what AAC may add to a peak
 MAX_GAIN_DB = 30.0
 RESTORE_DB = -20 * math.log10(HEADROOM)
-TOLERANCE_LU = 1.0
+TOLERANCE_LU, BROKEN_LU = 1.0, 6.0  # beside the wanted loudness; no coder does the latter
+TOLERANCE_DB = 0.05  # peaks are told with one decimal
 SURPLUS_FRAMES, SURPLUS_S = 16, 1.0  # what a cut between copies has too: those kept before one that is shown sooner
 MIX_SHARE, FINAL_SHARE = 0.35, 0.9  # of the stage's progress, at the end of each pass
 
@@ -72,10 +76,31 @@ class Mixed:
 
 @dataclass(frozen=True, slots=True)
 class _Master:
-    """Filters that give the mix its final level, and the loudness that they lead to (None: too quiet to tell)."""
+    """What gives the mix its final level: a gain, and a limiter where there is a ceiling, in dB.
 
-    filters: str
+    `lufs` is the loudness that it leads to, None where that is too quiet to tell.
+    """
+
+    gain: float
+    ceiling: float | None
     lufs: float | None
+
+    def filters(self, rate: int) -> str:
+        limited = "" if self.ceiling is None else f",{limiter(self.ceiling, rate)}"
+        return f"volume={self.gain:.3f}dB{limited}"
+
+    def corrected(self, made: Mixed, peak_db: float) -> "_Master | None":
+        """What it should have been, as the output is not what it should be; None where it is."""
+        off = self.off(made)
+        over = 0.0 if made.true_peak_db is None else max(0.0, made.true_peak_db - peak_db)
+        if abs(off) <= TOLERANCE_LU and over <= TOLERANCE_DB:
+            return None
+        ceiling = peak_db - OVERSHOOT_DB if self.ceiling is None else self.ceiling
+        return replace(self, gain=self.gain + off, ceiling=ceiling - over)
+
+    def off(self, made: Mixed) -> float:
+        """How much louder the output should be."""
+        return 0.0 if self.lufs is None or made.lufs is None else self.lufs - made.lufs
 
 
 async def mux(dub: Dub, out: Path, work: Path, settings: MuxSettings, stall_s: float, report: Report) -> Mixed:
@@ -92,12 +117,9 @@ async def mux(dub: Dub, out: Path, work: Path, settings: MuxSettings, stall_s: f
         master = await _master(mix, loudness, spoken, settings, stall_s)
         _explain(master, loudness, spoken, settings, report)
         encoder = await ffmpeg.in_thread(choose_encoder, settings.encoder)
-        plan = Plan(
-            dub.source, mix, master.filters, captions, dub.mode, False, encoder, dub.language, settings, dub.cut
-        )
+        plan = Plan(dub.source, mix, "", captions, dub.mode, False, encoder, dub.language, settings, dub.cut)
         with ffmpeg.whole(out) as draft:
-            result = await _write(plan, draft, stall_s, report)
-            _check_loudness(result, master)
+            result = await _mastered(plan, master, draft, stall_s, report)
     finally:
         mix.unlink(missing_ok=True)
     report.fraction(STAGE, 1.0)
@@ -142,10 +164,10 @@ async def _master(mix: Path, measured: Loudness, dubbed: bool, settings: MuxSett
         most = RESTORE_DB + MAX_GAIN_DB
         gain = min(most, settings.lufs - measured.lufs)
         if gain == most:
-            return _Master(f"volume={gain:.3f}dB,{limiter(settings.peak_db, settings.sample_rate)}", None)
+            return _Master(gain, settings.peak_db, None)
     ceiling = settings.peak_db - OVERSHOOT_DB
-    if measured.peak_db is None or measured.peak_db + gain <= ceiling:
-        return _Master(f"volume={gain:.3f}dB", None if measured.lufs is None else measured.lufs + gain)
+    if measured.peak_db is None or measured.peak_db + BETWEEN_DB + gain <= ceiling:
+        return _Master(gain, None, None if measured.lufs is None else measured.lufs + gain)
     return await _limited(mix, gain, ceiling, dubbed, settings, stall_s)
 
 
@@ -154,13 +176,13 @@ async def _limited(
 ) -> _Master:
     """With a limiter, which takes loudness away: the gain is corrected twice at most by what is then measured."""
     for attempt in range(3):
-        filters = f"volume={gain:.3f}dB,{limiter(ceiling, settings.sample_rate)}"
-        read = ffmpeg.source(mix, formats="flac")
-        reached = (await measure(read, stage=STAGE, stall_s=stall_s, before=filters)).lufs
+        master, read = _Master(gain, ceiling, None), ffmpeg.source(mix, formats="flac")
+        before = master.filters(settings.sample_rate)
+        reached = (await measure(read, stage=STAGE, stall_s=stall_s, before=before)).lufs
         if not dubbed or reached is None or attempt == 2 or abs(reached - settings.lufs) < 0.3:
             break
         gain += settings.lufs - reached
-    return _Master(filters, reached)
+    return replace(master, lufs=reached)
 
 
 def limiter(ceiling_db: float, rate: int) -> str:
@@ -178,12 +200,29 @@ def _explain(master: _Master, measured: Loudness, dubbed: bool, settings: MuxSet
         report.log(STAGE, f"Using a gain of {change:+.1f} dB to bring the sound to {master.lufs:.1f} LUFS")
 
 
-def _check_loudness(result: Mixed, master: _Master) -> None:
-    if result.lufs is not None and master.lufs is not None and abs(result.lufs - master.lufs) > TOLERANCE_LU:
-        raise StageFailed(STAGE, f"the sound came out at {result.lufs:.1f} LUFS instead of {master.lufs:.1f}")
-
-
 # -- the file ----------------------------------------------------------------------------------------------------------
+
+
+async def _mastered(plan: Plan, master: _Master, draft: Path, stall_s: float, report: Report) -> Mixed:
+    """Writes the file; once more where its sound is not what it should be. What is not mended by that is told.
+
+    Raises StageFailed for a sound that is quite another.
+    """
+    settings, rate = plan.settings, plan.settings.sample_rate
+    made = await _write(replace(plan, audio_filters=master.filters(rate)), draft, stall_s, report)
+    if better := master.corrected(made, settings.peak_db):
+        report.log(STAGE, f"The sound came out {_told(made)}, retrying with another gain")
+        made = await _write(replace(plan, audio_filters=better.filters(rate)), draft, stall_s, report)
+        if abs(master.off(made)) > BROKEN_LU:
+            raise StageFailed(STAGE, f"the sound came out at {made.lufs:.1f} LUFS instead of {master.lufs:.1f}")
+        if master.corrected(made, settings.peak_db):
+            report.log(STAGE, f"The sound came out {_told(made)}, which is not quite what is wanted", "warning")
+    return made
+
+
+def _told(made: Mixed) -> str:
+    lufs, peak = ("silent" if value is None else f"{value:.1f}" for value in (made.lufs, made.true_peak_db))
+    return f"at {lufs} LUFS, with peaks of {peak} dBTP"
 
 
 async def _write(plan: Plan, draft: Path, stall_s: float, report: Report) -> Mixed:
@@ -258,5 +297,5 @@ async def _verify(source: Source, draft: Path, stall_s: float, surplus: float) -
     if not -frame <= made.duration - source.duration <= frame + surplus:
         raise StageFailed(STAGE, f"the written video lasts {made.duration:.2f} s instead of {source.duration:.2f} s")
     heard = [*ffmpeg.source(draft, formats=made.container), "-map", "0:a:0"]
-    loudness = await measure(heard, stage=STAGE, stall_s=stall_s, curve=True)
+    loudness = await measure(heard, stage=STAGE, stall_s=stall_s, output=True)
     return Mixed(made.duration, loudness.lufs, loudness.peak_db, made.size, loudness.curve)

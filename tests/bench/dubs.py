@@ -105,7 +105,7 @@ async def judged(name: str, film: Path, engines: Models, folder: Path) -> dict[s
     segments = json.loads(Path(result.report).read_text("utf-8"))["segments"]
     rows = [row for row in segments if row["place"] is not None]
     output = sound(Path(result.output))
-    heard = await measure(["-i", result.output], stage="video_combination", stall_s=120)
+    heard = await measure(["-i", result.output], stage="video_combination", stall_s=120, output=True)
     spoken = [Span(row["start"], row["end"]) for row in segments]
     broken = cue_faults(Path(result.translated_srt))
     return {
