@@ -110,7 +110,8 @@ class Alternative:
 class Segment:
     """One sentence on its way through the rooms. Each room returns `replace(segment, …)`.
 
-    Every optional field has one writer: recognize writes text, words, confidence, language, speaker and gender;
+    Every optional field has one writer: recognize writes text, words, confidence, language, speaker, gender, lead
+    and trail;
     translate writes translation, score, alternatives, condensed and flags; the owner's edits write edited and
     wanted_voice, and replace text and translation; speak writes speech, spoken, voice, retries and understood, and may
     choose one of the alternatives instead of the translation; sync writes place, tempo and dub.
@@ -126,6 +127,8 @@ class Segment:
     language: str | None = None  # ISO-639-1 code of `text`; None: that of the job
     speaker: str | None = None  # who speaks, by a name that is the same all over the video
     gender: str | None = None  # male or female, by the pitch of the speaker; None: not told
+    lead: float = 0.0  # seconds before `start` in which its voice is heard already
+    trail: float = 0.0  # seconds after `end` in which it still is
     translation: str | None = None
     score: float | None = None  # of the translation: mean log probability of its tokens; None: the engine gives none
     alternatives: tuple[Alternative, ...] = ()  # other translations, best first, without the chosen one

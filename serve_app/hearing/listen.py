@@ -15,6 +15,7 @@ from models.segment import Segment, Span
 from models.translation.pairs import reachable, route
 from serve_app.engines import Models
 from serve_app.hearing import transcripts
+from serve_app.hearing.edges import reaching
 from serve_app.hearing.languages import Part, Spoken, identify
 from serve_app.hearing.speakers import Cast, Turn, cast, gendered, introduced
 from serve_app.hearing.speech import listen
@@ -40,9 +41,10 @@ class Heard:
         """What is said in one window."""
         if self.cues is None:
             rules = settings.pipeline.recognize
-            return await recognize(
+            made = await recognize(
                 wav, window, self.speech, self.spoken, models.recognize, rules, first_id, report, self.cast
             )
+            return reaching(made, self.speech, window)
         told = transcripts.segments(self.cues, window, self.spoken.language, first_id)
         report.advance(STAGE, sum(segment.duration for segment in told))
         return await asyncio.to_thread(gendered, wav, told, self.cast)

@@ -144,7 +144,7 @@ def _place(segment: Segment) -> float:
 
 def _spans(segment: Segment) -> list[Span]:
     """Where the original must be gone: where it spoke, and where the dub does."""
-    spans = [Span(segment.start, segment.end)]
+    spans = [Span(segment.start - segment.lead, segment.end + segment.trail)]
     if segment.dub:
         start = _place(segment)
         spans.append(Span(start, start + float(soundfile.info(segment.dub).duration)))

@@ -34,7 +34,8 @@ from serve_app.local import models
 from serve_app.media import audio
 from serve_app.media.loudness import measure
 from serve_app.pipeline import dub
-from tests.bench.oldvoice import leak_db
+from tests.bench.oldvoice import FRAME_S as LEAK_S
+from tests.bench.oldvoice import leak_db, leaks
 from tests.data.talks import TALKS, make
 
 RATE = 16_000
@@ -47,8 +48,8 @@ CUE = re.compile(r"(\d+):(\d+):(\d+),(\d+) --> (\d+):(\d+):(\d+),(\d+)")
 COLUMNS = {
     "segments": "segments", "starts": "start ±150 ms, %", "in_time": "start and end, %", "condensed": "condensed",
     "fastest": "fastest", "natural": "tempo 0.95–1.20, %", "overlaps": "overlaps", "cut": "cut words",
-    "lufs": "LUFS", "peak_db": "dBTP", "old_voice_db": "old voice, dB", "cues": "cues too fast to read",
-    "cues_else": "cues, other rules", "numbers": "numbers, %",
+    "lufs": "LUFS", "peak_db": "dBTP", "old_voice_db": "old voice, dB", "leaks_s": "old voice, s",
+    "cues": "cues too fast to read", "cues_else": "cues, other rules", "numbers": "numbers, %",
 }  # fmt: skip
 
 
@@ -117,6 +118,7 @@ async def judged(name: str, film: Path, engines: Models, folder: Path) -> dict[s
         "lufs": heard.lufs,
         "peak_db": heard.peak_db,
         "old_voice_db": round(leak_db(sound(film), output, RATE, spoken), 1),
+        "leaks_s": None if name == "music" else round(LEAK_S * len(leaks(sound(film), output, RATE)), 2),
         "cues": broken.pop("pace"),
         "cues_else": sum(broken.values()),
         "numbers": kept_numbers(rows),

@@ -5,6 +5,9 @@ averaged over hundreds of frames, is the gain by which the source passes; back i
 gain, at the delay of the leak. Frames and frequencies count by how little else is in them (the likeliest gain, if all
 else is noise). New voice and room tone are in step with nothing and average out, to about -45 dB in half a minute of
 speech; so what is given is an upper bound.
+
+That average says nothing of a syllable that comes through before its sentence. `leaks` looks at each moment of the film
+in which the source is loud, whoever says that there is speech: in how many does the dub follow it?
 """
 
 from collections.abc import Sequence
@@ -39,3 +42,33 @@ def leak_db(source: Audio, dub: Audio, rate: int, spans: Sequence[Span]) -> floa
     pulse = np.abs(np.fft.irfft(cross)) * size / 2 / whole
     near = round(DELAY_S * rate)
     return 20 * float(np.log10(max(pulse[:near].max(), pulse[-near:].max(), 1e-9)))
+
+
+LOUD_DB = -25.0
+"""Below the loudest moment of the source: what is louder is speech, in a film of speech."""
+
+ALIKE = 0.6
+LEAST_GAIN = 0.1
+
+
+def leaks(source: Audio, dub: Audio, rate: int, kept: Sequence[Span] = ()) -> list[float]:
+    """The moments, in seconds, at which loud sound of the source is in the dub at a tenth of its level or more.
+
+    Each stands for FRAME_S; those within `kept` are left out, where the source is meant to be heard.
+    """
+    size, reach = round(FRAME_S * rate), round(0.0025 * rate)
+    length = min(len(source), len(dub))
+    frames = source[: length // size * size].reshape(-1, size)
+    energies = np.square(frames, dtype=np.float64).sum(axis=1)
+    loud = np.flatnonzero(energies > energies.max(initial=0.0) * 10 ** (LOUD_DB / 10))
+    found = []
+    for at in loud * size:
+        if reach <= at < length - size - reach and not any(s.start <= at / rate < s.end for s in kept):
+            one, around = source[at : at + size], dub[at - reach : at + size + reach]
+            shares = np.correlate(around.astype(np.float64), one.astype(np.float64))
+            best = int(np.argmax(np.abs(shares)))
+            two = around[best : best + size]
+            alike = abs(shares[best]) / (np.linalg.norm(one) * np.linalg.norm(two) + 1e-12)
+            if alike > ALIKE and abs(shares[best]) / float(np.dot(one, one)) > LEAST_GAIN:
+                found.append(at / rate)
+    return found

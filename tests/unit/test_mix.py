@@ -52,6 +52,13 @@ def test_the_original_is_gone_under_speech_and_dub_and_kept_elsewhere(tmp_path: 
     assert np.abs(np.diff(out[: round(2.4 * RATE)])).max() < 0.001
 
 
+def test_the_original_is_gone_as_far_as_its_voice_reaches() -> None:
+    out = render(Mixer([Segment(1, 2.0, 3.0, "a", lead=0.2, trail=0.3)], RATE, 0.1), 5.0, original=0.5)[:, 0] / HEADROOM
+    assert not out[round(1.8 * RATE) : round(3.3 * RATE)].any()
+    assert out[: round(1.7 * RATE)] == pytest.approx(0.5)
+    assert out[round(3.41 * RATE) :] == pytest.approx(0.5)
+
+
 def test_a_segment_without_a_voice_is_silent(tmp_path: Path) -> None:
     out = render(Mixer([Segment(1, 1.0, 2.0, "a")], RATE, 0.1), 3.0, original=0.5)
     assert not out[RATE : 2 * RATE].any()

@@ -27,7 +27,7 @@ from serve_app.local import in_thread
 from serve_app.media.audio import resample
 from serve_app.proto import translation_pb2 as pb
 from serve_app.proto.translation_pb2_grpc import TranslationServiceStub
-from tests.bench.oldvoice import leak_db
+from tests.bench.oldvoice import leak_db, leaks
 from tests.service import Service, service
 
 RATE = 48_000
@@ -170,6 +170,13 @@ def test_of_the_old_voice_less_than_forty_decibels_are_left(narration: Dub) -> N
     before, after = sound(narration.source), sound(narration.result.output_path)
     assert leak_db(before, after, RATE, spans) < -40
     assert leak_db(before, before, RATE, spans) == pytest.approx(0, abs=1)
+
+
+def test_no_syllable_of_the_old_voice_comes_through_beside_its_sentence(dubbed: Dub, narration: Dub) -> None:
+    for one in (dubbed, narration):
+        before, after = sound(one.source), sound(one.result.output_path)
+        assert leaks(before, after, RATE) == []
+        assert len(leaks(before, before, RATE)) > 100  # the measure does see it where it is
 
 
 def test_an_early_preview_is_there_before_the_film_and_is_a_cut_of_its_mix(narration: Dub) -> None:
