@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import count, groupby, takewhile
 from pathlib import Path
 
 from configs.app import AppSettings
@@ -76,6 +76,7 @@ class Dubbing:
     edits: Edits
     steps: Steps
     done: dict[int, list[Segment]] = field(default_factory=dict)
+    ends: dict[int, float] = field(default_factory=dict)
     showing: asyncio.Task[None] | None = None
 
     @property
@@ -99,6 +100,12 @@ class Dubbing:
 
     async def window(self, number: int, window: Span, segments: list[Segment], made_from: str) -> None:
         """Three rooms for what was recognised in one window; `made_from` is the key of that."""
+        self.done[number] = await self._window(number, window, segments, made_from)
+        self.ends[number] = window.end
+        self.show()
+        await self.film.music.under(self.replaced(self.done[number]))
+
+    async def _window(self, number: int, window: Span, segments: list[Segment], made_from: str) -> list[Segment]:
         ask, engines, rooms = self.request, self.film.settings.engines, self.rooms
         name = f"windows/{number:04}/{self.target}"
         segments = self.edits.heard(segments)
@@ -110,8 +117,7 @@ class Dubbing:
         segments = self.edits.translated(segments)
 
         if not any(self.speaks(segment) for segment in segments):  # subtitles over the original sound
-            self.done[number] = self.unspoken(segments)
-            return
+            return self.unspoken(segments)
         own = {segment.id: segment for segment in segments if not self.speaks(segment)}
         segments = [replace(segment, translation="") if segment.id in own else segment for segment in segments]
         clips = self.film.workspace.path(name, f"clips-{key(engines.tts.what())[:8]}")  # other engines, other voices
@@ -133,10 +139,7 @@ class Dubbing:
         made_from = key(made_from, rooms.sync)
         work = sync(segments, window=window, folder=clips, settings=rooms.sync, report=self.film.report)
         segments = await self.steps.take("audio_sync", f"{name}/sync", made_from, work, all_said)
-        self.done[number] = [own.get(segment.id, segment) for segment in segments]
-        if number == 0 and self.target not in self.request.also:
-            self.showing = asyncio.create_task(self.preview(window))  # while the next windows are made
-        await self.film.music.under(self.replaced(self.done[number]))
+        return [own.get(segment.id, segment) for segment in segments]
 
     def judge(self) -> Judge | None:
         """Who listens to the dub; None where that is not wanted, or the recogniser does not hear its language."""
@@ -186,10 +189,18 @@ class Dubbing:
             self.steps.count(stage)
         return segments
 
-    async def preview(self, window: Span) -> None:
+    def show(self) -> None:
+        """Begins the preview, once, when all windows are done up to the first one that is dubbed."""
+        begun = list(takewhile(self.done.__contains__, count()))
+        last = next((number for number in begun if any(segment.dub for segment in self.done[number])), None)
+        if last is not None and self.showing is None and self.target not in self.request.also:
+            segments = [segment for number in begun[: last + 1] for segment in self.done[number]]
+            self.showing = asyncio.create_task(self.preview(segments, self.ends[last]))  # while the next ones are made
+
+    async def preview(self, segments: list[Segment], ready: float) -> None:
         """Shows the first seconds while the rest is being made. Whatever goes wrong with that, the job goes on."""
-        segments, out = self.done[0], self.files.early_preview
-        seconds = length(segments, self.film.source.duration, window.end, self.rooms)
+        out = self.files.early_preview
+        seconds = length(segments, self.film.source.duration, ready, self.rooms)
         if seconds is None or (self.film.report.snapshot().early_preview and out.exists()):
             return
         folder = self.drafts.output.parent.with_name("preview")

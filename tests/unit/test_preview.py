@@ -1,15 +1,18 @@
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from configs.app import AppSettings
-from configs.pipeline import PipelineSettings, PreviewSettings
+from configs.pipeline import PipelineSettings, PrepareSettings, PreviewSettings
 from models.segment import Segment
 from serve_app import dubbing
+from serve_app.media.probe import probe
 from serve_app.preview import length
 from serve_app.stages.mux import mux
+from tests.data.media import X264, make, picture
 from tests.unit.test_pipeline import ECHO, Bench
 
 SETTINGS = PipelineSettings()
@@ -105,3 +108,18 @@ async def test_a_job_that_is_stopped_ends_its_preview(
     with pytest.raises(asyncio.CancelledError):
         await run
     assert ended == [1]
+
+
+async def test_a_film_that_begins_in_silence_has_a_preview_with_its_first_words(tmp_path: Path) -> None:
+    sound = "aevalsrc=if(gt(t\\,6)*lt(mod(t\\,4)\\,3)\\,0.3\\,0)*sin(2*PI*440*t):d=20:s=48000"
+    path = make(tmp_path / "in.mp4", *picture(20.0), "-f", "lavfi", "-i", sound, *X264, "-c:a", "aac")
+    rooms = {
+        **ECHO["pipeline"],
+        "preview": {"min_s": 2.0, "seconds": 12.0},
+        "windows": {"first_s": 4.0, "min_s": 4.0, "max_s": 8.0},
+    }
+    job = Bench(tmp_path, path)
+    result = await job.run(AppSettings.model_validate({**ECHO, "pipeline": rooms}))
+    first = json.loads(Path(result.report).read_text())["segments"][0]
+    shown = probe(Path(job.report.snapshot().early_preview), PrepareSettings())
+    assert first["place"] > 5 and first["dub_end"] < shown.duration < 13
