@@ -8,7 +8,7 @@ again. Between samples peaks may be 1 dB higher, and AAC adds as much, so the li
 The output is written beside its place, and moved there after it was probed and its sound measured, which costs one more
 pass. What AAC made louder or quieter than it should be, such as noise up to the highest frequencies, or hard edges, is
 written once more with another gain and limit; a copy of the pictures that fails, or comes out with another length, is
-done again by encoding.
+done again by encoding, and what a GPU fails to encode by the processor.
 """
 
 import asyncio
@@ -226,13 +226,20 @@ def _told(made: Mixed) -> str:
 
 
 async def _write(plan: Plan, draft: Path, stall_s: float, report: Report) -> Mixed:
-    """Copies the pictures where that will do, else, or where that fails, encodes them."""
+    """Copies the pictures where that will do, else, or where that fails, encodes them; without the GPU if need be."""
     if copies(plan):
         try:
             return await _attempt(replace(plan, copy=True), draft, stall_s, report)
         except StageFailed as failure:
             report.log(STAGE, "Copying the pictures failed, using a new encoding as fallback", "warning")
             log.info("copying the video failed: %s", failure)
+    if plan.encoder == "h264_nvenc" and plan.source.video_codec:
+        try:
+            return await _attempt(plan, draft, stall_s, report)
+        except StageFailed as failure:
+            report.log(STAGE, "Encoding on the GPU failed, using the processor as fallback", "warning")
+            log.warning("NVENC failed: %s", failure)
+            plan = replace(plan, encoder="libx264")
     return await _attempt(plan, draft, stall_s, report)
 
 

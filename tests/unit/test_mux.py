@@ -219,6 +219,14 @@ async def test_a_copy_that_fails_becomes_an_encoding(tmp_path: Path) -> None:
     assert any("fallback" in line.message for line in report.lines())
 
 
+async def test_what_a_gpu_fails_to_encode_is_encoded_by_the_processor(tmp_path: Path) -> None:
+    report = Report("job")
+    settings = SETTINGS.model_copy(update={"encoder": "h264_nvenc"})  # there is none here
+    _, out = await combine(clip(tmp_path / "in.mp4"), "burn", settings=settings, report=report)
+    assert [kind for kind, *_ in streams(out)] == ["video", "audio"]
+    assert any("using the processor as fallback" in line.message for line in report.lines())
+
+
 def test_the_encoder_is_tried_before_it_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_encoder("h264_nvenc") == "h264_nvenc"
     broken = tmp_path / "ffmpeg"
