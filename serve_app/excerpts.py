@@ -29,12 +29,13 @@ from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import PREVIEWS, Workspace, key
 from serve_app.media import ffmpeg
 from serve_app.media.ass import Look
+from serve_app.media.master import OVERSHOOT_DB, Master
 from serve_app.media.mix import CHANNELS, mixed
 from serve_app.media.mp4 import AAC, FONTS, lay_out
 from serve_app.media.music import Piece
 from serve_app.media.probe import Source
 from serve_app.quality import end_of_dub
-from serve_app.stages.mux import OVERSHOOT_DB, RESTORE_DB, limiter
+from serve_app.stages.mux import RESTORE_DB
 from serve_app.stages.subtitle import write
 
 STAGE = "video_combination"
@@ -203,7 +204,7 @@ class Excerpts:
         """The voice at the loudness that is wanted for the whole; an original that stays, stays as loud as it is."""
         rules = self.rooms
         gain = RESTORE_DB + (rules.mux.lufs - rules.speak.lufs if dubbed else 0.0)
-        return f"volume={gain:.3f}dB,{limiter(rules.mux.peak_db - OVERSHOOT_DB, rules.mux.sample_rate)}"
+        return Master(gain, rules.mux.peak_db - OVERSHOOT_DB, None).filters(rules.mux.sample_rate)
 
 
 def _touches(segment: Segment, excerpt: Excerpt, around: float) -> bool:

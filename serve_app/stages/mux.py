@@ -2,8 +2,7 @@
 
 Two passes. The first streams the mix (`media.mix`) into a FLAC file while its loudness is measured; the second
 brings it to the wanted loudness with one constant gain, so that nothing pumps, and writes the mp4 (`media.mp4`).
-Only where that gain might push peaks over the limit is a limiter put in, at four times the rate, and the gain measured
-again. Between samples peaks may be 1 dB higher, and AAC adds as much, so the limit is set that much lower.
+Only where that gain might push peaks over the limit is a limiter put in (`media.master`), and the gain measured again.
 
 The output is written beside its place, and moved there after it was probed and its sound measured, which costs one more
 pass. What AAC made louder or quieter than it should be, such as noise up to the highest frequencies, or hard edges, is
@@ -24,18 +23,16 @@ from models.segment import Segment
 from serve_app.jobs.report import Report
 from serve_app.media import ffmpeg
 from serve_app.media.loudness import FILTER, Loudness, Meter, measure
+from serve_app.media.master import BETWEEN_DB, OVERSHOOT_DB, TOLERANCE_LU, Master
 from serve_app.media.mix import CHANNELS, HEADROOM, mixed
 from serve_app.media.mp4 import Plan, choose_encoder, command, copies, lay_out
 from serve_app.media.music import Piece
 from serve_app.media.probe import Source, probe
 
 STAGE = "video_combination"
-BETWEEN_DB = 1.0  # what a true peak may have above the highest sample
-OVERSHOOT_DB = 1.0  # what AAC may add to a peak
 MAX_GAIN_DB = 30.0
+BROKEN_LU = 6.0  # no coder comes out so far from the wanted loudness
 RESTORE_DB = -20 * math.log10(HEADROOM)
-TOLERANCE_LU, BROKEN_LU = 1.0, 6.0  # beside the wanted loudness; no coder does the latter
-TOLERANCE_DB = 0.05  # peaks are told with one decimal
 SURPLUS_FRAMES, SURPLUS_S = 16, 1.0  # what a cut between copies has too: those kept before one that is shown sooner
 MIX_SHARE, FINAL_SHARE = 0.35, 0.9  # of the stage's progress, at the end of each pass
 
@@ -72,35 +69,6 @@ class Mixed:
     true_peak_db: float | None
     bytes: int
     loudness: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Master:
-    """What gives the mix its final level: a gain, and a limiter where there is a ceiling, in dB.
-
-    `lufs` is the loudness that it leads to, None where that is too quiet to tell.
-    """
-
-    gain: float
-    ceiling: float | None
-    lufs: float | None
-
-    def filters(self, rate: int) -> str:
-        limited = "" if self.ceiling is None else f",{limiter(self.ceiling, rate)}"
-        return f"volume={self.gain:.3f}dB{limited}"
-
-    def corrected(self, made: Mixed, peak_db: float) -> "_Master | None":
-        """What it should have been, as the output is not what it should be; None where it is."""
-        off = self.off(made)
-        over = 0.0 if made.true_peak_db is None else max(0.0, made.true_peak_db - peak_db)
-        if abs(off) <= TOLERANCE_LU and over <= TOLERANCE_DB:
-            return None
-        ceiling = peak_db - OVERSHOOT_DB if self.ceiling is None else self.ceiling
-        return replace(self, gain=self.gain + off, ceiling=ceiling - over)
-
-    def off(self, made: Mixed) -> float:
-        """How much louder the output should be."""
-        return 0.0 if self.lufs is None or made.lufs is None else self.lufs - made.lufs
 
 
 async def mux(dub: Dub, out: Path, work: Path, settings: MuxSettings, stall_s: float, report: Report) -> Mixed:
@@ -158,25 +126,25 @@ async def _mix(dub: Dub, mix: Path, settings: MuxSettings, stall_s: float, repor
     return meter.loudness
 
 
-async def _master(mix: Path, measured: Loudness, dubbed: bool, settings: MuxSettings, stall_s: float) -> _Master:
+async def _master(mix: Path, measured: Loudness, dubbed: bool, settings: MuxSettings, stall_s: float) -> Master:
     gain = RESTORE_DB
     if dubbed and measured.lufs is not None:
         most = RESTORE_DB + MAX_GAIN_DB
         gain = min(most, settings.lufs - measured.lufs)
         if gain == most:
-            return _Master(gain, settings.peak_db, None)
+            return Master(gain, settings.peak_db, None)
     ceiling = settings.peak_db - OVERSHOOT_DB
     if measured.peak_db is None or measured.peak_db + BETWEEN_DB + gain <= ceiling:
-        return _Master(gain, None, None if measured.lufs is None else measured.lufs + gain)
+        return Master(gain, None, None if measured.lufs is None else measured.lufs + gain)
     return await _limited(mix, gain, ceiling, dubbed, settings, stall_s)
 
 
 async def _limited(
     mix: Path, gain: float, ceiling: float, dubbed: bool, settings: MuxSettings, stall_s: float
-) -> _Master:
+) -> Master:
     """With a limiter, which takes loudness away: the gain is corrected twice at most by what is then measured."""
     for attempt in range(3):
-        master, read = _Master(gain, ceiling, None), ffmpeg.source(mix, formats="flac")
+        master, read = Master(gain, ceiling, None), ffmpeg.source(mix, formats="flac")
         before = master.filters(settings.sample_rate)
         reached = (await measure(read, stage=STAGE, stall_s=stall_s, before=before)).lufs
         if not dubbed or reached is None or attempt == 2 or abs(reached - settings.lufs) < 0.3:
@@ -185,12 +153,7 @@ async def _limited(
     return replace(master, lufs=reached)
 
 
-def limiter(ceiling_db: float, rate: int) -> str:
-    limiter = f"alimiter=limit={10 ** (ceiling_db / 20):.5f}:level=false:attack=2:release=80:latency=true"
-    return f"aresample={4 * rate},{limiter},aresample={rate}"
-
-
-def _explain(master: _Master, measured: Loudness, dubbed: bool, settings: MuxSettings, report: Report) -> None:
+def _explain(master: Master, measured: Loudness, dubbed: bool, settings: MuxSettings, report: Report) -> None:
     if not dubbed or measured.lufs is None:
         return
     if master.lufs is None or abs(master.lufs - settings.lufs) > TOLERANCE_LU:
@@ -203,19 +166,19 @@ def _explain(master: _Master, measured: Loudness, dubbed: bool, settings: MuxSet
 # -- the file ----------------------------------------------------------------------------------------------------------
 
 
-async def _mastered(plan: Plan, master: _Master, draft: Path, stall_s: float, report: Report) -> Mixed:
+async def _mastered(plan: Plan, master: Master, draft: Path, stall_s: float, report: Report) -> Mixed:
     """Writes the file; once more where its sound is not what it should be. What is not mended by that is told.
 
     Raises StageFailed for a sound that is quite another.
     """
     settings, rate = plan.settings, plan.settings.sample_rate
     made = await _write(replace(plan, audio_filters=master.filters(rate)), draft, stall_s, report)
-    if better := master.corrected(made, settings.peak_db):
+    if better := master.corrected(made.lufs, made.true_peak_db, settings.peak_db):
         report.log(STAGE, f"The sound came out {_told(made)}, retrying with another gain")
         made = await _write(replace(plan, audio_filters=better.filters(rate)), draft, stall_s, report)
-        if abs(master.off(made)) > BROKEN_LU:
+        if abs(master.off(made.lufs)) > BROKEN_LU:
             raise StageFailed(STAGE, f"the sound came out at {made.lufs:.1f} LUFS instead of {master.lufs:.1f}")
-        if master.corrected(made, settings.peak_db):
+        if master.corrected(made.lufs, made.true_peak_db, settings.peak_db):
             report.log(STAGE, f"The sound came out {_told(made)}, which is not quite what is wanted", "warning")
     return made
 
