@@ -2,10 +2,11 @@
 
 The application is the real one with echo engines that take a moment (`tests.chaos.engines`). A few clients each have a
 job of a few seconds at a time: the next is sent when the last one has ended, so a slow machine gets less to do and no
-queue grows. Some jobs are cancelled, some are of files that are no films and have to fail; malformed requests come at
-both doors, and half-way through the first half a Driver is killed. Then what is under way is waited for. Memory (PSS),
-open files and threads of all processes are sampled, and looked at over the second half, when everything has been
-loaded, imported and cached that will be:
+queue grows. They take turns: a file that lies there or one that is uploaded, into one language or two, subtitles soft
+or burnt, asked after or followed through the stream of events. Some jobs are cancelled, some are of files that are no
+films and have to fail; malformed requests come at both doors, and half-way through the first half a Driver is killed.
+Then what is under way is waited for. Memory (PSS), open files and threads of all processes are sampled, and looked at
+over the second half, when everything has been loaded, imported and cached that will be:
 
     flat     the medians of its last third and of its first third differ by less than the bound, or the line that fits
              best through all of it rises by less than the bound in that time
@@ -48,6 +49,7 @@ from tests.chaos.films import film
 
 FIGURES = ("pss", "fds", "threads")
 CANCEL_EVERY, FAIL_EVERY = 5, 7
+BURN_EVERY, TWICE_EVERY, UPLOAD_EVERY, FOLLOW_EVERY = 3, 4, 2, 3
 UNDER_WAY = ("waiting", "running", "paused")
 ALIVE = (*(part for part in PARTS if part != "ffmpeg"), "controller", "raylet", "gcs")
 JOBS_ARGS: dict[str, Any] = {**ARGS, "jobs": {"lease_s": 4.0, "tick_s": 0.2}}
@@ -183,17 +185,32 @@ class Client(Thread):
                     if number % FAIL_EVERY == 0:
                         self._no_film()
                     else:
-                        self._film(cancelled=number % CANCEL_EVERY == 0)
+                        self._film(number, cancelled=number % CANCEL_EVERY == 0)
                 except (httpx.HTTPError, OSError) as error:
                     self._outcome.count("lost", f"{type(error).__name__}: {error}")
 
-    def _film(self, cancelled: bool) -> None:
-        form = {"path": str(self._video), "source_lang": "en", "target_lang": "es", "subtitles": "soft"}
-        made = self._http.post("/v1/jobs", data=form).raise_for_status().json()["id"]
+    def _film(self, number: int, cancelled: bool) -> None:
+        form = {"source_lang": "en", "subtitles": "burn" if number % BURN_EVERY == 0 else "soft"}
+        targets: dict[str, Any] = {"target_langs": ["es", "fr"]} if number % TWICE_EVERY == 0 else {"target_lang": "es"}
+        if number % UPLOAD_EVERY == 0:
+            with self._video.open("rb") as video:
+                answer = self._http.post("/v1/jobs", data=form | targets, files={"file": ("film.mp4", video)})
+        else:
+            answer = self._http.post("/v1/jobs", data=form | targets | {"path": str(self._video)})
+        made = answer.raise_for_status().json()["id"]
         if cancelled:
             self._http.post(f"/v1/jobs/{made}/cancel").raise_for_status()
+        elif number % FOLLOW_EVERY == 0:
+            self._followed(made)
         wanted = ("cancelled", "completed") if cancelled else ("completed",)  # it may have been done before
         self._counted(made, wanted)
+
+    def _followed(self, made: str) -> None:
+        """Reads the events of a job to their end, or until it is over."""
+        with self._http.stream("GET", f"/v1/jobs/{made}/events") as events:
+            for _ in events.raise_for_status().iter_lines():
+                if self._over.is_set():
+                    break
 
     def _no_film(self) -> None:
         """The gRPC door takes it down without looking into it; the job has to say what is wrong."""

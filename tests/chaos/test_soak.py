@@ -1,4 +1,4 @@
-"""The short soak: two minutes of mixed load, and what is under way is waited for; and what it takes for growth."""
+"""The short soak: three minutes of mixed load, and what is under way is waited for; and what it takes for growth."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ BOUND = 0.15
 
 
 def test_no_job_is_lost_every_refusal_is_the_right_one_and_nothing_grows() -> None:
-    command = [sys.executable, "-m", "tests.bench.soak", "--minutes", "2", "--every", "2", "--bound", str(BOUND)]
+    command = [sys.executable, "-m", "tests.bench.soak", "--minutes", "3", "--every", "2", "--bound", str(BOUND)]
     ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     told = json.loads(ran.stdout.splitlines()[-1])
