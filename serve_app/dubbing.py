@@ -26,6 +26,7 @@ from serve_app.excerpts import Excerpts
 from serve_app.finished import finished, ingredients
 from serve_app.gates import coverage, faults, gates, judge
 from serve_app.hearing.listen import undubbed
+from serve_app.hearing.windows import free_time
 from serve_app.jobs.edits import Edits
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
@@ -120,9 +121,13 @@ class Dubbing:
             return self.unspoken(segments)
         own = {segment.id: segment for segment in segments if not self.speaks(segment)}
         segments = [replace(segment, translation="") if segment.id in own else segment for segment in segments]
+        rules, lead_s = rooms.sync, rooms.recognize.near_s + rooms.sync.start_slack_s + rooms.sync.keep_pause_s
+        free = free_time(window, self.film.speech, lead_s)
         clips = self.film.workspace.path(name, f"clips-{key(engines.tts.what())[:8]}")  # other engines, other voices
         edited = [(s.id, s.edited, s.translation, s.wanted_voice) for s in segments if s.edited]
-        made_from = key(made_from, ask.voice_gender, engines.tts.what(), rooms.speak.what(), edited, *self.listening())
+        made_from = key(
+            made_from, ask.voice_gender, engines.tts.what(), rooms.speak.what(), free, edited, *self.listening()
+        )
         work = speak(
             segments,
             language=self.target,
@@ -131,13 +136,13 @@ class Dubbing:
             folder=clips,
             settings=rooms.speak,
             report=self.film.report,
-            until=window.end,
+            until=free.end,
             judge=self.judge(),
         )
         segments = await self.steps.take("tts", f"{name}/speak", made_from, work, all_said)
 
-        made_from = key(made_from, rooms.sync)
-        work = sync(segments, window=window, folder=clips, settings=rooms.sync, report=self.film.report)
+        made_from = key(made_from, rules, free)
+        work = sync(segments, window=free, folder=clips, settings=rules, report=self.film.report)
         segments = await self.steps.take("audio_sync", f"{name}/sync", made_from, work, all_said)
         return [own.get(segment.id, segment) for segment in segments]
 

@@ -6,7 +6,8 @@ pass over the pauses and is not the best of all partitions, only a good one. Spe
 span of speech is longer than a piece may be; `listen` has then already cut it at its quietest points.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
 from configs.pipeline import WindowSettings
 from models.segment import Span
@@ -32,6 +33,21 @@ def windows(speech: list[Span], duration: float, settings: WindowSettings) -> li
         rules = settings
         pauses = [pause for pause in pauses if pause.end > cut]
     return [Span(start, end) for start, end in zip(cuts, [*cuts[1:], duration], strict=True) if end > start]
+
+
+def free_time(window: Span, speech: Sequence[Span], lead_s: float) -> Span:
+    """Where the clips of a window may lie: all of the pause behind it, up to `lead_s` seconds before the next speech.
+
+    Those of the next window begin where these end.
+    """
+    return Span(*(_before(cut, speech, lead_s) for cut in (window.start, window.end)))
+
+
+def _before(cut: float, speech: Sequence[Span], lead_s: float) -> float:
+    at = bisect_left(speech, cut, key=lambda span: span.start)
+    if not cut or at == len(speech) or (at and speech[at - 1].end > cut):
+        return cut
+    return max(cut, speech[at].start - lead_s)
 
 
 def _of_the_first(settings: WindowSettings) -> WindowSettings:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from configs.pipeline import WindowSettings
 from models.segment import Span
-from serve_app.hearing.windows import clips, windows
+from serve_app.hearing.windows import clips, free_time, windows
 
 SETTINGS = WindowSettings(min_s=20, max_s=60, first_s=60)
 
@@ -114,3 +114,23 @@ def test_clips_hold_all_speech_of_the_window_and_fit(case, start, length):
         wanted = max(0.0, min(span.end, window.end) - max(span.start, window.start))
         covered = sum(max(0.0, min(span.end, clip.end) - max(span.start, clip.start)) for clip in heard)
         assert covered == pytest.approx(wanted, abs=1e-6)
+
+
+def test_clips_may_use_all_of_the_pause_behind_their_window():
+    speech = [Span(1, 10), Span(14, 20), Span(20, 30)]
+    assert free_time(Span(0, 12), speech, 0.5) == Span(0, 13.5)
+    assert free_time(Span(12, 20), speech, 0.5) == Span(13.5, 20)  # cut where nobody pauses
+    assert free_time(Span(20, 40), speech, 0.5) == Span(20, 40)  # and the film ends
+    assert free_time(Span(0, 13.8), speech, 0.5) == Span(0, 13.8)  # the middle of a short pause is later
+
+
+@given(speeches(longest=70.0), st.floats(0, 2))
+def test_the_clips_of_neighbours_share_a_border_and_none_lies_before_its_speech(case, lead_s):
+    speech, duration = case
+    cuts = windows(speech, duration, WindowSettings())
+    free = [free_time(window, speech, lead_s) for window in cuts]
+    assert all(one.end == two.start for one, two in pairwise(free))
+    assert not cuts or (free[0].start == 0 and free[-1].end == cuts[-1].end)
+    for window, own in zip(cuts, free, strict=True):
+        begins = [span.start for span in speech if window.start <= span.start < window.end]
+        assert own.start <= min(begins, default=own.start) and own.end >= window.end
