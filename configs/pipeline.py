@@ -142,6 +142,9 @@ class SubtitleStyle(Settings):
 
 
 class SubtitleSettings(Settings):
+    show: Literal["translated", "bilingual"] = Field(
+        "translated", description="what is drawn into the pictures, or laid beside them; files there are of either"
+    )
     style: SubtitleStyle = SubtitleStyle()
     line_chars: dict[str, int] = Field(default_factory=lambda: {"default": 42, "zh": 16, "ja": 13})
     max_lines: int = Field(2, ge=1)

@@ -10,6 +10,7 @@ from pathlib import Path
 from configs.pipeline import Subtitles as Mode
 from configs.pipeline import SubtitleSettings
 from models.segment import Segment
+from serve_app.cues import Cue
 from serve_app.jobs.workspace import Artifacts
 from serve_app.media.ass import Look
 from serve_app.media.probe import Source
@@ -49,11 +50,19 @@ class Captions:
 
     def beginning(self, segments: Sequence[Segment], seconds: float, out: Path) -> Path:
         """Writes those of the first seconds alone to `out`; returns the file to show over them."""
-        write(self.tracks(segments, seconds).translated, out, self.look(self.target))
-        return self.shown(out)
+        write(self.cues(segments, seconds), out, self.look(self.target))
+        return self._form(out)
 
-    def shown(self, subtitles: Path) -> Path:
-        """The form of them that is drawn into the picture, or laid beside it."""
+    def cues(self, segments: Sequence[Segment], duration: float) -> tuple[Cue, ...]:
+        """Those of the track that is shown."""
+        tracks = self.tracks(segments, duration)
+        return tracks.bilingual if self.rules.show == "bilingual" else tracks.translated
+
+    def shown(self, files: Artifacts) -> Path:
+        """The file that is drawn into the picture, or laid beside it."""
+        return self._form(files.bilingual_srt if self.rules.show == "bilingual" else files.translated_srt)
+
+    def _form(self, subtitles: Path) -> Path:
         return subtitles.with_suffix(".ass") if self.mode == "burn" else subtitles
 
     def look(self, language: str) -> Look:

@@ -248,7 +248,7 @@ class Dubbing:
             workspace=self.film.workspace,
             scratch=self.drafts.output.parent.with_name("excerpts"),
             report=self.film.report,
-            cues=lambda segments: self.captions.tracks(segments, self.film.source.duration).translated,
+            cues=lambda segments: self.captions.cues(segments, self.film.source.duration),
             replaced=self.replaced,
             music=self.film.music.under,
             soon=self.film.source.duration < self.rooms.preview.short_s
@@ -279,7 +279,7 @@ class Dubbing:
             for complaint in unmet:
                 self.film.report.log("subtitle_generation", complaint, level="warning")
         self.film.report.finish("subtitle_generation")
-        return self.captions.shown(self.drafts.translated_srt)
+        return self.captions.shown(self.drafts)
 
     async def mux(self, dubbed: list[Segment], subtitles: Path) -> Mixed:
         with room(self.film.report, "video_combination"):

@@ -173,6 +173,16 @@ async def test_the_preview_shows_the_sentences_that_begin_in_it_and_no_other(ben
     assert " ".join(" ".join(texts).split()) == " ".join(" ".join(row["translation"] for row in begun).split())
 
 
+async def test_a_film_shows_both_languages_where_that_is_wanted(bench: Bench) -> None:
+    bench.request = dataclasses.replace(bench.request, subtitles="soft")
+    result = await bench.run(AppSettings.model_validate({**ECHO, "pipeline": {"subtitle": {"show": "bilingual"}}}))
+    with av.open(result.output) as film:
+        packets = [bytes(packet)[2:].decode() for packet in film.demux(film.streams.subtitles[0]) if packet.size > 2]
+    rows = json.loads(Path(result.report).read_text())["segments"]
+    shown = " ".join(" ".join(packets).split())
+    assert rows and all(row["translation"] in shown and row["text"] in shown for row in rows)
+
+
 async def test_it_goes_on_where_it_was_cancelled(bench: Bench) -> None:
     fresh = Bench(bench.folder / "fresh", Path(bench.request.path))
     await fresh.run(ONE_BY_ONE)
