@@ -189,7 +189,7 @@ class QualitySettings(Settings):
     """What a dub should reach. Shares are percent; what falls short is in the report, whatever becomes of the job."""
 
     on_failure: Literal["warn", "fail"] = Field(
-        "warn", description="what a dub below these bounds is: completed with warnings, or a failed job"
+        "warn", description="a dub below these bounds is completed with warnings, or a failed job with its report alone"
     )
     min_spoken: float = Field(95.0, ge=0, le=100, description="of the sentences to be dubbed, that a voice said")
     min_coverage: float = Field(80.0, ge=0, le=100, description="of the speech that was detected, that became text")

@@ -66,7 +66,10 @@ class Film:
 
 @dataclass(slots=True)
 class Dubbing:
-    """`request` asks for this target alone; `dubbable` are the languages from which a way leads here."""
+    """`request` asks for this target alone; `dubbable` are the languages from which a way leads here.
+
+    `refused` says, once it has finished, that the dub is not good enough to be delivered.
+    """
 
     film: Film
     request: Request
@@ -77,6 +80,7 @@ class Dubbing:
     steps: Steps
     done: dict[int, list[Segment]] = field(default_factory=dict)
     showing: asyncio.Task[None] | None = None
+    refused: StageFailed | None = None
 
     @property
     def target(self) -> str:
@@ -294,7 +298,10 @@ class Dubbing:
         quality = replace(quality, coverage=covered, faults=len(amiss))
         tell(self.film.report, segments, dubbed, quality, into=self.target if self.request.also else "")
         passing = gates(quality, self.rooms.quality)
-        judge(passing, self.rooms.quality, self.film.report)
+        try:
+            judge(passing, self.rooms.quality, self.film.report)
+        except StageFailed as refused:  # first its report, which says why
+            self.refused = refused
         facts = report_json(
             self.request,
             self.film.source,

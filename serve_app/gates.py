@@ -150,5 +150,5 @@ def judge(passing: Sequence[Gate], settings: QualitySettings, report: Report) ->
     report.insight("warning", "Below the wanted quality", "; ".join(short), "high")
     if settings.on_failure == "fail":
         raise StageFailed(
-            STAGE, f"the dub is below the wanted quality: {'; '.join(short)}; the log names the sentences"
+            STAGE, f"the dub is below the wanted quality: {'; '.join(short)}; its report names the sentences"
         )

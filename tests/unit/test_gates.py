@@ -208,9 +208,35 @@ async def test_a_sentence_that_nobody_can_say_is_a_fault_and_the_policy_decides(
     assert [fault["segment"] for fault in facts["faults"] if fault["kind"] == "silent"] == [silent]
     [gate] = [gate for gate in facts["gates"] if not gate["passed"]]
     assert (gate["name"], gate["wanted"]) == ("spoken", 99) and gate["value"] == facts["quality"]["spoken"] < 99
+    failed = tmp_path / "fail"
     with pytest.raises(StageFailed, match="of the sentences are spoken"):
-        await run(tmp_path / "fail", short_talk, shelf(bad, monkeypatch, alone=True), min_spoken=99, on_failure="fail")
-    assert not list((tmp_path / "fail").glob("job*.mp4"))
+        await run(failed, short_talk, shelf(bad, monkeypatch, alone=True), min_spoken=99, on_failure="fail")
+    assert not list(failed.glob("job*.mp4"))
+
+    facts = json.loads((failed / "job_report.json").read_text())
+    assert [row["id"] for row in facts["segments"] if not row["spoken_at_all"]] == [silent]
+    assert [fault["segment"] for fault in facts["faults"] if fault["kind"] == "silent"] == [silent]
+    assert [gate["name"] for gate in facts["gates"] if not gate["passed"]] == ["spoken"]
+    assert "Below the wanted quality" in (failed / "job_report.html").read_text()
+    assert (failed / "job_translated_subtitles.srt").stat().st_size
+    assert not list((failed / "work" / "job").glob("attempt-*"))
+
+    await run(failed, short_talk, shelf(bad, monkeypatch, alone=True), min_spoken=50, on_failure="fail")
+    assert (failed / "job_translated.mp4").stat().st_size
+    assert "Below the wanted quality" not in (failed / "job_report.html").read_text()
+
+
+async def test_of_several_targets_none_is_delivered_when_one_falls_short(
+    tmp_path: Path, short_talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = shelf(Bad("silent"), monkeypatch, alone=True)
+    settings = {**ECHO, "pipeline": {**ECHO["pipeline"], "quality": {"min_spoken": 99, "on_failure": "fail"}}}
+    request = Request("job", str(short_talk), "en", "es", subtitles="none", also=("fr",))
+    place, workspace = artifacts(tmp_path, "job"), Workspace(tmp_path / "work", "job")
+    with pytest.raises(StageFailed, match="its report names the sentences"):
+        await dub(request, engines, AppSettings.model_validate(settings), workspace, place, Report("job"))
+    assert {path.name for path in tmp_path.glob("job_report*.json")} == {"job_report.json", "job_report.fr.json"}
+    assert not list(tmp_path.glob("job*.mp4"))
 
 
 async def test_the_back_check_finds_a_wrong_language_and_has_it_said_by_another(
