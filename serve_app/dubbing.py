@@ -34,7 +34,8 @@ from serve_app.media.mp4 import copyable
 from serve_app.media.probe import Source
 from serve_app.pages.quality import page
 from serve_app.preview import length, preview
-from serve_app.quality import measure, report_json, tell
+from serve_app.quality import measure, tell
+from serve_app.quality_report import report_json
 from serve_app.retakes import Judge
 from serve_app.stages import room
 from serve_app.stages.mux import Dub, Mixed, mux
