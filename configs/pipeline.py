@@ -195,6 +195,15 @@ class QualitySettings(Settings):
     min_coverage: float = Field(80.0, ge=0, le=100, description="of the speech that was detected, that became text")
     min_translation: float = Field(60.0, ge=0, le=100, description="of the sentences, whose text passes every check")
     min_lip_sync: float = Field(50.0, ge=0, le=100, description="of the sentences, that start and end in time")
+    min_voice: float = Field(
+        50.0,
+        ge=0,
+        le=100,
+        description="of the sentences, that are spoken at a natural tempo; half of it at a wrong loudness or peak",
+    )
+    min_tempo: float = Field(
+        90.0, ge=0, le=100, description="of the sentences that are spoken, no faster than sync.max_tempo"
+    )
     min_understood: float = Field(60.0, ge=0, le=100, description="of the words, with the back-check")
     back_check: bool = Field(
         False, description="the recogniser listens to each clip of the dub, where it hears the target's language"

@@ -22,8 +22,11 @@ from serve_app.gates import Fault, coverage, faults, gates, judge
 from serve_app.jobs.job import Quality, Request
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
+from serve_app.media.probe import Source
 from serve_app.pages.quality import page
 from serve_app.pipeline import dub
+from serve_app.quality import measure
+from serve_app.stages.mux import Mixed
 from tests.unit.test_pipeline import ECHO
 
 RULES = PipelineSettings()
@@ -89,7 +92,7 @@ def test_coverage_is_what_counting_finds(spoken: list[tuple[float, float]], kept
 def test_a_gate_without_a_measurement_is_passed() -> None:
     assert all(gate.passed for gate in gates(Quality(), QualitySettings()))
     short = [gate.name for gate in gates(Quality(spoken=90.0, coverage=99.0, lip_sync=49.9), QualitySettings())]
-    assert short == ["spoken", "coverage", "translation", "lip_sync", "understood"]
+    assert short == ["spoken", "coverage", "translation", "lip_sync", "understood", "voice", "tempo"]
     failed = [gate.name for gate in gates(Quality(spoken=90.0, lip_sync=49.9), QualitySettings()) if not gate.passed]
     assert failed == ["spoken", "lip_sync"]
 
@@ -105,6 +108,30 @@ def test_what_falls_short_is_a_warning_or_a_failure() -> None:
     with pytest.raises(StageFailed, match="below the wanted quality: 50 % of the sentences are spoken"):
         judge(gates(short, strict), strict, Report("job"))
     judge(gates(Quality(spoken=100.0), strict), strict, Report("job"))
+
+
+FILM = Source("a.mp4", 1, 60.0, "mov", 0, "h264", 640, 360, 25.0, 1, "aac", 0.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("tempos", "lufs", "short", "says"),
+    [
+        ([1.2, 1.3, 1.3, 1.3], -23.0, "voice", "25 % of the sentences are well spoken"),
+        ([1.0, 1.0, 1.2, 1.3], -30.0, "voice", "38 % of the sentences are well spoken"),
+        ([1.0, 1.0, 1.3, 1.5], -23.0, "tempo", "75 % of the sentences that are spoken are no faster"),
+    ],
+)
+def test_a_voice_in_a_hurry_or_out_of_bounds_falls_short(
+    tempos: list[float], lufs: float, short: str, says: str
+) -> None:
+    spoken = [replace(GOOD, id=number, tempo=tempo, spoken=2.0 * tempo) for number, tempo in enumerate(tempos, 1)]
+    measured = measure(spoken, FILM, Mixed(60.0, lufs, -2.0, 1), RULES)
+    strict = QualitySettings(on_failure="fail")
+    assert [gate.name for gate in gates(measured, strict) if not gate.passed] == [short]
+    with pytest.raises(StageFailed, match=says):
+        judge(gates(measured, strict), strict, Report("job"))
+    content = QualitySettings(on_failure="fail", min_voice=20, min_tempo=20)
+    judge(gates(measured, content), content, Report("job"))
 
 
 def test_the_page_shows_what_is_amiss() -> None:
