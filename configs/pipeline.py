@@ -192,12 +192,21 @@ class QualitySettings(Settings):
     """What a dub should reach. Shares are percent; what falls short is in the report, whatever becomes of the job."""
 
     on_failure: Literal["warn", "fail"] = Field(
-        "warn", description="what a dub below these bounds is: completed with warnings, or a failed job"
+        "warn", description="a dub below these bounds is completed with warnings, or a failed job with its report alone"
     )
     min_spoken: float = Field(95.0, ge=0, le=100, description="of the sentences to be dubbed, that a voice said")
     min_coverage: float = Field(80.0, ge=0, le=100, description="of the speech that was detected, that became text")
     min_translation: float = Field(60.0, ge=0, le=100, description="of the sentences, whose text passes every check")
     min_lip_sync: float = Field(50.0, ge=0, le=100, description="of the sentences, that start and end in time")
+    min_voice: float = Field(
+        50.0,
+        ge=0,
+        le=100,
+        description="of the sentences, that are spoken at a natural tempo; half of it at a wrong loudness or peak",
+    )
+    min_tempo: float = Field(
+        90.0, ge=0, le=100, description="of the sentences that are spoken, no faster than sync.max_tempo"
+    )
     min_understood: float = Field(60.0, ge=0, le=100, description="of the words, with the back-check")
     back_check: bool = Field(
         False, description="the recogniser listens to each clip of the dub, where it hears the target's language"

@@ -3,6 +3,7 @@
     cli.md      the commands, as typer knows them          config.md    the settings, with their Field descriptions
     http.md     the routes, from their OpenAPI             errors.md    models.errors, and the table of codes
     grpc.md     the .proto, with its comments            metrics.md   the tables of serve_app.telemetry
+    report.md, report.schema.json   the report of a job for people and for programs, from serve_app.quality_report
 
 What a page says is in the code that it describes: to change a sentence there, change it here.
 """
@@ -15,6 +16,7 @@ from docs.describing.commands import cli
 from docs.describing.doors import grpc, http
 from docs.describing.faults import errors_page
 from docs.describing.figures import metrics
+from docs.describing.reporting import report, report_schema
 from docs.describing.settings import config
 
 FOLDER = Path(__file__).with_name("reference")
@@ -26,6 +28,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "config.md": config,
     "errors.md": errors_page,
     "metrics.md": metrics,
+    "report.md": report,
+    "report.schema.json": report_schema,
 }
 
 

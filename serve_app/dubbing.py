@@ -35,7 +35,8 @@ from serve_app.media.mp4 import copyable
 from serve_app.media.probe import Source
 from serve_app.pages.quality import page
 from serve_app.preview import length, preview
-from serve_app.quality import measure, report_json, tell
+from serve_app.quality import measure, tell
+from serve_app.quality_report import report_json
 from serve_app.retakes import Judge
 from serve_app.stages import room
 from serve_app.stages.mux import Dub, Mixed, mux
@@ -67,7 +68,10 @@ class Film:
 
 @dataclass(slots=True)
 class Dubbing:
-    """`request` asks for this target alone; `dubbable` are the languages from which a way leads here."""
+    """`request` asks for this target alone; `dubbable` are the languages from which a way leads here.
+
+    `refused` says, once it has finished, that the dub is not good enough to be delivered.
+    """
 
     film: Film
     request: Request
@@ -79,6 +83,7 @@ class Dubbing:
     done: dict[int, list[Segment]] = field(default_factory=dict)
     ends: dict[int, float] = field(default_factory=dict)
     showing: asyncio.Task[None] | None = None
+    refused: StageFailed | None = None
 
     @property
     def target(self) -> str:
@@ -310,7 +315,10 @@ class Dubbing:
         quality = replace(quality, coverage=covered, faults=len(amiss))
         tell(self.film.report, segments, dubbed, quality, into=self.target if self.request.also else "")
         passing = gates(quality, self.rooms.quality)
-        judge(passing, self.rooms.quality, self.film.report)
+        try:
+            judge(passing, self.rooms.quality, self.film.report)
+        except StageFailed as refused:  # first its report, which says why
+            self.refused = refused
         facts = report_json(
             self.request,
             self.film.source,

@@ -124,6 +124,8 @@ def gates(quality: Quality, settings: QualitySettings) -> list[Gate]:
         Gate("translation", quality.translation, settings.min_translation),
         Gate("lip_sync", quality.lip_sync, settings.min_lip_sync),
         Gate("understood", quality.understood, settings.min_understood),
+        Gate("voice", quality.voice, settings.min_voice),
+        Gate("tempo", quality.tempo, settings.min_tempo),
     ]
 
 
@@ -133,6 +135,8 @@ WORDS = {
     "translation": "of the translations pass every check",
     "lip_sync": "of the sentences start and end in time",
     "understood": "of the dub's words were recognised in it",
+    "voice": "of the sentences are well spoken, at a natural tempo and the wanted loudness",
+    "tempo": "of the sentences that are spoken are no faster than they may be",
 }
 
 
@@ -150,5 +154,5 @@ def judge(passing: Sequence[Gate], settings: QualitySettings, report: Report) ->
     report.insight("warning", "Below the wanted quality", "; ".join(short), "high")
     if settings.on_failure == "fail":
         raise StageFailed(
-            STAGE, f"the dub is below the wanted quality: {'; '.join(short)}; the log names the sentences"
+            STAGE, f"the dub is below the wanted quality: {'; '.join(short)}; its report names the sentences"
         )

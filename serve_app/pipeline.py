@@ -19,7 +19,7 @@ from pathlib import Path
 
 from configs.app import AppSettings
 from configs.pipeline import STAGES, PipelineSettings
-from models.errors import InvalidJob, NoSpeech
+from models.errors import InvalidJob, NoSpeech, StageFailed
 from models.segment import Clip, Span, Transcript
 from serve_app.accompaniment import Accompaniment
 from serve_app.dubbing import Dubbing, Film
@@ -67,7 +67,8 @@ async def dub(
 ) -> Result:
     """Dubs `request.path` into `files`, with the `edits` of its owner, as the attempt of this `fence`.
 
-    Raises a DubError; every other error of a room comes out as StageFailed.
+    Raises a DubError; every other error of a room comes out as StageFailed. A dub that is not good enough to be
+    delivered leaves its reports and subtitles all the same.
 
     Whatever an attempt makes for others lies in a folder of its own until `confirm` has returned, so that two attempts
     that are alive at the same time, one without knowing that it lost its lease, cannot mix their files. What earlier
@@ -84,9 +85,11 @@ async def dub(
         result = await line.run()
         line.same_input()
         await confirm()
-        await asyncio.to_thread(publish, own, files.output.parent)
+        await asyncio.to_thread(publish, own, files.output.parent, films=line.refused is None)
     finally:
         await asyncio.to_thread(shutil.rmtree, own.parent, ignore_errors=True)
+    if line.refused:
+        raise line.refused
     return result
 
 
@@ -98,9 +101,11 @@ def clear(folder: Path, fence: int) -> None:
             shutil.rmtree(attempt, ignore_errors=True)
 
 
-def publish(drafts: Path, folder: Path) -> None:
-    """Moves finished files to where everybody reads them, each whole or not at all."""
+def publish(drafts: Path, folder: Path, films: bool = True) -> None:
+    """Moves finished files to where everybody reads them, each whole or not at all; `films` too, or without them."""
     for draft in drafts.iterdir():
+        if draft.suffix == ".mp4" and not films:
+            continue
         try:
             draft.replace(folder / draft.name)
         except OSError:  # another disk
@@ -110,7 +115,7 @@ def publish(drafts: Path, folder: Path) -> None:
 
 @dataclass(slots=True)
 class Line:
-    """One job on its way through the rooms."""
+    """One job on its way through the rooms. `refused`: one of its dubs is not good enough, so none is delivered."""
 
     request: Request
     models: Models
@@ -125,6 +130,7 @@ class Line:
     dubbable: dict[str, frozenset[str]] = field(default_factory=dict)
     segments_total: int = 0
     segments_done: int = 0
+    refused: StageFailed | None = None
 
     def __post_init__(self) -> None:
         self.ears = self.models.recognize
@@ -148,6 +154,7 @@ class Line:
             self.same_input()
             film.music.tell()
             result, *others = [await dubbing.finish() for dubbing in dubbings]
+        self.refused = next((dubbing.refused for dubbing in dubbings if dubbing.refused), None)
         return replace(result, further=dict(zip(self.request.also, others, strict=True)))
 
     def film(self, source: Source, heard: Heard) -> Film:

@@ -3,29 +3,24 @@
 Percentages are 0–100. lip_sync: share of segments that start within 150 ms of the original and end within 200 ms.
 translation: share of segments whose final text passes every check. voice: share of segments that were spoken, at a
 natural tempo, times one if the output's loudness and peak are within bounds and half if they are not. spoken: share of
-segments with something to say that were spoken. coverage: share of detected speech, in seconds, that became segments.
+segments with something to say that were spoken. tempo: share of spoken segments played no faster than the greatest
+tempo. coverage: share of detected speech, in seconds, that became segments.
 understood: share of the dub's words that a recogniser heard in it, where it was asked.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from configs.pipeline import PipelineSettings
 from models.segment import Segment
 from models.tts.plausible import sayable
-from serve_app.gates import Fault, Gate
-from serve_app.jobs.job import Quality, Request
+from serve_app.jobs.job import Quality
 from serve_app.jobs.report import Report
 from serve_app.media.probe import Source
 from serve_app.stages.mux import Mixed
 
 LOUDNESS_TOLERANCE_LU = 1.0
-
-
-VERSION = 2
-"""Of the JSON report; fields are added, never changed. 2: version, faults, gates, retries and understood."""
 
 
 def measure(segments: Sequence[Segment], source: Source, mixed: Mixed, settings: PipelineSettings) -> Quality:
@@ -41,6 +36,7 @@ def measure(segments: Sequence[Segment], source: Source, mixed: Mixed, settings:
         mean_tempo=sum(tempos) / len(tempos) if tempos else None,
         condensed=sum(s.condensed for s in segments),
         spoken=share(s.speech is not None for s in segments if sayable(s.translation or s.text)),
+        tempo=share(tempo <= settings.sync.max_tempo + 1e-3 for tempo in tempos),
         understood=understood(segments),
     )
 
@@ -79,43 +75,6 @@ def voice(segments: Sequence[Segment], mixed: Mixed, settings: PipelineSettings)
     loud = mixed.lufs is not None and abs(mixed.lufs - settings.mux.lufs) <= LOUDNESS_TOLERANCE_LU
     clean = mixed.true_peak_db is not None and mixed.true_peak_db <= settings.mux.peak_db + 0.5
     return natural if loud and clean else natural / 2
-
-
-def report_json(
-    request: Request,
-    source: Source,
-    language: str,
-    segments: Sequence[Segment],
-    mixed: Mixed,
-    quality: Quality,
-    found: Sequence[Fault],
-    passing: Sequence[Gate],
-    report: Report,
-) -> dict[str, Any]:
-    """The JSON report of a job: one row a segment, and every decision, retry and warning."""
-    return {
-        "version": VERSION,
-        "job": request.job_id,
-        "title": request.title,
-        "input": {**asdict(source), "path": Path(source.path).name},
-        "source_language": language,
-        "target_language": request.target_lang,
-        "segments": [row(s) for s in segments],
-        "stage_seconds": {stage: round(s, 3) for stage, s in report.stage_seconds().items()},
-        "output": asdict(mixed),
-        "quality": asdict(quality),
-        "gates": [{**asdict(gate), "passed": gate.passed} for gate in passing],
-        "faults": [asdict(fault) for fault in found],
-        "log": [asdict(line) for line in report.lines()],
-        "insights": [asdict(insight) for insight in report.insights()],
-    }
-
-
-def row(segment: Segment) -> dict[str, Any]:
-    fields = asdict(segment)
-    for heavy in ("words", "speech", "dub"):
-        del fields[heavy]
-    return {**fields, "dub_end": end_of_dub(segment), "spoken_at_all": segment.speech is not None}
 
 
 def tell(

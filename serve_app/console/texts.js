@@ -172,6 +172,7 @@ export const T = {
     gateNames: {
       spoken: "sentences spoken", coverage: "detected speech that is dubbed", translation: "translations without a doubt",
       lip_sync: "in time with the picture", understood: "words recognised in the dub",
+      voice: "well spoken, at the wanted loudness", tempo: "no faster than they may be",
     },
     faults: "What is amiss", mended: "mended", play: "Play from {clock}",
     impact: { high: "High impact", medium: "Medium impact", low: "Low impact" },

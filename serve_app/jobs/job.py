@@ -129,6 +129,7 @@ class Quality:
     spoken: float | None = None  # of the segments to be dubbed, those that a voice said
     coverage: float | None = None  # of the seconds of speech that were detected, those that became text
     understood: float | None = None  # of the words of the dub, those that a recogniser heard in it
+    tempo: float | None = None  # of the segments that were spoken, those played no faster than the greatest tempo
     faults: int = 0  # segments, or stretches of speech, with something amiss
 
 

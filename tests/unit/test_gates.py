@@ -22,8 +22,11 @@ from serve_app.gates import Fault, coverage, faults, gates, judge
 from serve_app.jobs.job import Quality, Request
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
+from serve_app.media.probe import Source
 from serve_app.pages.quality import page
 from serve_app.pipeline import dub
+from serve_app.quality import measure
+from serve_app.stages.mux import Mixed
 from tests.unit.test_pipeline import ECHO
 
 RULES = PipelineSettings()
@@ -89,7 +92,7 @@ def test_coverage_is_what_counting_finds(spoken: list[tuple[float, float]], kept
 def test_a_gate_without_a_measurement_is_passed() -> None:
     assert all(gate.passed for gate in gates(Quality(), QualitySettings()))
     short = [gate.name for gate in gates(Quality(spoken=90.0, coverage=99.0, lip_sync=49.9), QualitySettings())]
-    assert short == ["spoken", "coverage", "translation", "lip_sync", "understood"]
+    assert short == ["spoken", "coverage", "translation", "lip_sync", "understood", "voice", "tempo"]
     failed = [gate.name for gate in gates(Quality(spoken=90.0, lip_sync=49.9), QualitySettings()) if not gate.passed]
     assert failed == ["spoken", "lip_sync"]
 
@@ -105,6 +108,30 @@ def test_what_falls_short_is_a_warning_or_a_failure() -> None:
     with pytest.raises(StageFailed, match="below the wanted quality: 50 % of the sentences are spoken"):
         judge(gates(short, strict), strict, Report("job"))
     judge(gates(Quality(spoken=100.0), strict), strict, Report("job"))
+
+
+FILM = Source("a.mp4", 1, 60.0, "mov", 0, "h264", 640, 360, 25.0, 1, "aac", 0.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("tempos", "lufs", "short", "says"),
+    [
+        ([1.2, 1.3, 1.3, 1.3], -23.0, "voice", "25 % of the sentences are well spoken"),
+        ([1.0, 1.0, 1.2, 1.3], -30.0, "voice", "38 % of the sentences are well spoken"),
+        ([1.0, 1.0, 1.3, 1.5], -23.0, "tempo", "75 % of the sentences that are spoken are no faster"),
+    ],
+)
+def test_a_voice_in_a_hurry_or_out_of_bounds_falls_short(
+    tempos: list[float], lufs: float, short: str, says: str
+) -> None:
+    spoken = [replace(GOOD, id=number, tempo=tempo, spoken=2.0 * tempo) for number, tempo in enumerate(tempos, 1)]
+    measured = measure(spoken, FILM, Mixed(60.0, lufs, -2.0, 1), RULES)
+    strict = QualitySettings(on_failure="fail")
+    assert [gate.name for gate in gates(measured, strict) if not gate.passed] == [short]
+    with pytest.raises(StageFailed, match=says):
+        judge(gates(measured, strict), strict, Report("job"))
+    content = QualitySettings(on_failure="fail", min_voice=20, min_tempo=20)
+    judge(gates(measured, content), content, Report("job"))
 
 
 def test_the_page_shows_what_is_amiss() -> None:
@@ -208,9 +235,35 @@ async def test_a_sentence_that_nobody_can_say_is_a_fault_and_the_policy_decides(
     assert [fault["segment"] for fault in facts["faults"] if fault["kind"] == "silent"] == [silent]
     [gate] = [gate for gate in facts["gates"] if not gate["passed"]]
     assert (gate["name"], gate["wanted"]) == ("spoken", 99) and gate["value"] == facts["quality"]["spoken"] < 99
+    failed = tmp_path / "fail"
     with pytest.raises(StageFailed, match="of the sentences are spoken"):
-        await run(tmp_path / "fail", short_talk, shelf(bad, monkeypatch, alone=True), min_spoken=99, on_failure="fail")
-    assert not list((tmp_path / "fail").glob("job*.mp4"))
+        await run(failed, short_talk, shelf(bad, monkeypatch, alone=True), min_spoken=99, on_failure="fail")
+    assert not list(failed.glob("job*.mp4"))
+
+    facts = json.loads((failed / "job_report.json").read_text())
+    assert [row["id"] for row in facts["segments"] if not row["spoken_at_all"]] == [silent]
+    assert [fault["segment"] for fault in facts["faults"] if fault["kind"] == "silent"] == [silent]
+    assert [gate["name"] for gate in facts["gates"] if not gate["passed"]] == ["spoken"]
+    assert "Below the wanted quality" in (failed / "job_report.html").read_text()
+    assert (failed / "job_translated_subtitles.srt").stat().st_size
+    assert not list((failed / "work" / "job").glob("attempt-*"))
+
+    await run(failed, short_talk, shelf(bad, monkeypatch, alone=True), min_spoken=50, on_failure="fail")
+    assert (failed / "job_translated.mp4").stat().st_size
+    assert "Below the wanted quality" not in (failed / "job_report.html").read_text()
+
+
+async def test_of_several_targets_none_is_delivered_when_one_falls_short(
+    tmp_path: Path, short_talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = shelf(Bad("silent"), monkeypatch, alone=True)
+    settings = {**ECHO, "pipeline": {**ECHO["pipeline"], "quality": {"min_spoken": 99, "on_failure": "fail"}}}
+    request = Request("job", str(short_talk), "en", "es", subtitles="none", also=("fr",))
+    place, workspace = artifacts(tmp_path, "job"), Workspace(tmp_path / "work", "job")
+    with pytest.raises(StageFailed, match="its report names the sentences"):
+        await dub(request, engines, AppSettings.model_validate(settings), workspace, place, Report("job"))
+    assert {path.name for path in tmp_path.glob("job_report*.json")} == {"job_report.json", "job_report.fr.json"}
+    assert not list(tmp_path.glob("job*.mp4"))
 
 
 async def test_the_back_check_finds_a_wrong_language_and_has_it_said_by_another(
