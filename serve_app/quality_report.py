@@ -5,7 +5,7 @@ JSON Schema of it are made from them. Fields are added, never changed, and each 
 
     2   version, faults, gates, and of a segment retries and understood
     3   of quality tempo and the names of the gRPC contract, lip_sync_accuracy to segments_condensed; of a segment
-        engine
+        engine, lead and trail
 
 Older reports stay where they are: who reads one (`pages.quality`, `jobs.edits`) does without what is newer.
 """
@@ -122,6 +122,10 @@ class SegmentRow(Row):
     """who speaks, by a name that is the same all over the film"""
     gender: str | None
     """male or female, by the pitch of the speaker; null: not told"""
+    lead: Seconds
+    """before `start`, in which its voice is heard already"""
+    trail: Seconds
+    """after `end`, in which it still is"""
     translation: str | None
     """what is said instead"""
     score: float | None
