@@ -103,7 +103,7 @@ def short(args: Sequence[str], *, timeout_s: float, feed: bytes = b"") -> bytes:
     pipe, brood = subprocess.PIPE, _brood.get()
     with subprocess.Popen(
         command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True,
-        preexec_fn=limits.in_child(limits.working(timeout_s), limits.die_with_us),
+        env=limits.environment(), preexec_fn=limits.in_child(limits.working(timeout_s), limits.die_with_us),
     ) as process:  # fmt: skip
         brood.append(process.pid)
         try:
@@ -256,7 +256,7 @@ async def _process(
     process = await asyncio.create_subprocess_exec(
         binary(), "-nostdin", "-hide_banner", *args,
         stdin=pipe if feed else null, stdout=pipe, stderr=pipe, cwd=cwd,
-        start_new_session=True,
+        env=limits.environment(), start_new_session=True,
         preexec_fn=limits.in_child(limits.working(wall_s), die_with_us_politely if patient else limits.die_with_us),
     )  # fmt: skip
     try:

@@ -235,6 +235,7 @@ async def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 TELL_LIMITS = "import resource as r; print(*(r.getrlimit(w)[0] for w in (r.RLIMIT_DATA, r.RLIMIT_FSIZE, r.RLIMIT_CPU)))"
+TELL_LIMITS += "; print('NoNewPrivs:\\t1\\n' in open('/proc/self/status').read())"
 
 
 def test_who_looks_into_a_file_has_lowered_its_limits_before() -> None:
@@ -242,7 +243,7 @@ def test_who_looks_into_a_file_has_lowered_its_limits_before() -> None:
     script = f"from serve_app.media import probe as p; {looked}; p.main('', {PrepareSettings().model_dump_json()!r})"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     bounds = limits.reading(PrepareSettings().look_s)
-    assert told.split() == [str(bounds.memory), str(bounds.file), str(bounds.cpu)]
+    assert told.split() == [str(bounds.memory), str(bounds.file), str(bounds.cpu), "True"]
 
 
 def test_limits_are_those_of_the_child_alone(tmp_path: Path) -> None:
@@ -252,6 +253,57 @@ def test_limits_are_those_of_the_child_alone(tmp_path: Path) -> None:
     told = subprocess.run(
         ["python3", "-c", TELL_LIMITS], preexec_fn=ours, capture_output=True, text=True, check=True
     ).stdout
-    assert told.split() == [str(bounds.memory), str(1024**2), "60"]
+    assert told.split() == [str(bounds.memory), str(1024**2), "60", "True"]
     assert make(tmp_path / "still.wav", *tone(0.1)).stat().st_size > 0
     assert silent(tmp_path / "film.mp4").stat().st_size > 0
+
+
+# -- and told no more than it needs ------------------------------------------------------------------------------------
+
+SECRETS = {
+    "DATABASE_URL": "postgresql://dub:password@db/dub",
+    "WEBHOOK_SECRET": "a secret of webhooks",
+    "RAY_AUTH_TOKEN": "a token of Ray",
+    "AWS_SECRET_ACCESS_KEY": "a key of somebody else",
+}
+NEEDED = {"LC_ALL": "C.UTF-8", "FONTCONFIG_FILE": "/etc/fonts/fonts.conf", "CUDA_VISIBLE_DEVICES": "0"}
+
+
+@pytest.fixture
+def curious(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A program in place of ffmpeg and of the Python that looks into files: writes down what it is told."""
+    for name, value in (SECRETS | NEEDED).items():
+        monkeypatch.setenv(name, value)
+    program = tmp_path / "curious"
+    program.write_text(f"#!/bin/sh\n(env; grep NoNewPrivs /proc/self/status) > {tmp_path}/told\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("FFMPEG", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
+    ffmpeg.binary.cache_clear()
+    yield tmp_path / "told"
+    ffmpeg.binary.cache_clear()
+
+
+async def hear(film: Path) -> None:
+    sound = ffmpeg.pcm(["-i", str(film)], stage="mux", stall_s=30, rate=8000, channels=1)
+    assert [chunk async for chunk in sound] == []
+
+
+CHILDREN = {
+    "run": lambda film: ffmpeg.run(["-i", str(film), "-f", "null", "-"], stage="mux", stall_s=30),
+    "pcm": hear,
+    "short": lambda film: ffmpeg.in_thread(lambda: ffmpeg.short(["-i", str(film)], timeout_s=30)),
+    "look": lambda film: look(film, SETTINGS.prepare),
+}
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+async def test_no_child_is_told_a_secret(curious: Path, child: str) -> None:
+    with pytest.raises((StageFailed, subprocess.CalledProcessError)):
+        await CHILDREN[child](curious)
+    *told, rights = curious.read_text().splitlines()
+    names = {line.partition("=")[0] for line in told}
+    assert not names & SECRETS.keys() and {f"{name}={value}" for name, value in NEEDED.items()} <= set(told)
+    assert "PATH" in names and not any(secret in line for line in told for secret in SECRETS.values())
+    if child != "look":  # which sets its limits itself, once it has begun
+        assert rights.split() == ["NoNewPrivs:", "1"]
