@@ -4,7 +4,7 @@ Memory is counted as private writable memory (RLIMIT_DATA), not as address space
 limits hold for each process alone: how many of them there are is decided by how many jobs and windows run at once. Of
 our variables, among which are the secrets of the service, a child gets those that it needs to start (`environment`).
 
-They are no sandbox: a decoder that was taken over can still do what the service's user may do, so run it in a container.
+They are no sandbox: a decoder that was taken over can still do what the service's user may do; run it in a container.
 """
 
 import ctypes
