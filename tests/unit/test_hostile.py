@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from serve_app.hearing import transcripts
 from serve_app.jobs.tenants import Tenants
 from serve_app.media import ffmpeg, limits
 from serve_app.media.look import look
-from tests.data.hostile import LURES, USELESS, claiming, luring, silent
+from tests.data.hostile import LURES, USELESS, claiming, crowded, luring, silent
 from tests.data.media import clip, make, tone
 from tests.unit import test_access
 from tests.unit.test_access import House, nothing, ready
@@ -94,6 +95,20 @@ async def test_a_header_is_not_believed(tmp_path: Path) -> None:
 async def test_what_takes_too_long_to_look_into_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableMedia, match="too long"):
         await look(clip(tmp_path / "film.mp4", 0.5), PrepareSettings(look_s=0.001))
+
+
+async def test_many_streams_are_refused_for_little(tmp_path: Path) -> None:
+    film = crowded(tmp_path / "film.mp4", 1000)
+    before = spent_by_children()
+    with pytest.raises(UnreadableMedia, match="far more than the 64 streams"):
+        await look(film, SETTINGS.prepare)
+    assert spent_by_children() - before < 2.0
+
+
+def spent_by_children() -> float:
+    """Seconds of a processor: how long it takes depends on whoever else is at work."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 # -- never obeyed ------------------------------------------------------------------------------------------------------
