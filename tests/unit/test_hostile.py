@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -247,6 +248,19 @@ async def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "working", lambda wall_s: limits.Limits(limits.memory(), 10**9, 1))
     with pytest.raises(StageFailed):
         await ffmpeg.run([*ENDLESS, "-f", "null", "-"], stage="mux", stall_s=30)
+
+
+async def test_time_is_bounded_for_sound_that_trickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "trickle"
+    program.write_text("#!/bin/sh\nwhile head -c 160 /dev/zero; do sleep 0.5; done\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(ffmpeg, "binary", lambda: str(program))
+    began, heard = time.monotonic(), 0
+    sound = ffmpeg.pcm([], stage="mux", stall_s=30, rate=8000, channels=1, chunk_s=0.005, wall_s=1.0)
+    with pytest.raises(StageFailed, match="more than this service allows"):
+        async for _ in sound:
+            heard += 1
+    assert 3 <= heard <= 8 and time.monotonic() - began < 10  # a block of them takes half a second and is given 0.3
 
 
 TELL_LIMITS = "import resource as r; print(*(r.getrlimit(w)[0] for w in (r.RLIMIT_DATA, r.RLIMIT_FSIZE, r.RLIMIT_CPU)))"
