@@ -93,6 +93,9 @@ class IngressSettings(Settings):
         (), description="tenants that see the whole queue and everybody's usage; without any tenant, everybody does"
     )
     max_upload_bytes: int = Field(2 * 1024**3, gt=0)
+    look_s: float = Field(
+        30.0, gt=0, description="an HTTP submission whose video takes longer to look into is refused; jobs have longer"
+    )
     detect_timeout_s: float = Field(55.0, gt=0)
     max_audio_bytes: int = Field(
         256 * 1024**2, gt=0, description="of a recording whose text is wanted in the same call"

@@ -3,7 +3,8 @@
 The check stands at the last moment, where a socket is about to be made for one address that a name was resolved to: the
 connection goes to that very address, so a name that resolves to another one a moment later (rebinding) gains nothing,
 and odd spellings (decimal, octal, IPv4 within IPv6) have become plain addresses by then. Redirects and proxies are not
-followed. What the operator lists as allowed may be reached wherever it lies.
+followed. What the operator lists as allowed may be reached wherever it lies. The addresses of this very machine are not
+public, whatever network they are in; one that a router translates to it is not known here.
 """
 
 import asyncio
@@ -15,15 +16,19 @@ from functools import partial
 from typing import Any
 
 import aiohttp
+import psutil
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_RESERVED = "0.0.0.0/8 100.64.0.0/10 192.0.0.0/24 192.88.99.0/24 240.0.0.0/4 ::/96 64:ff9b:1::/48 fec0::/10"
+_RESERVED = """0.0.0.0/8 100.64.0.0/10 192.0.0.0/24 192.88.99.0/24 240.0.0.0/4
+::/96 ::ffff:0:0:0/96 64:ff9b:1::/48 3fff::/20 5f00::/16 fec0::/10
+168.63.129.16/32"""
 NOWHERE = tuple(ipaddress.ip_network(network) for network in _RESERVED.split())
-"""Not public either; the standard library knows some of them only in later versions."""
+"""Not public either; the standard library knows some of them only in later versions. The last one is Azure's own."""
 
+FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 _LOOKUPS = ThreadPoolExecutor(16, "lookup")
 
@@ -37,7 +42,13 @@ def is_public(address: Address, allowed: Iterable[Network] = ()) -> bool:
     inner = embedded(address)
     if any(one in network for one in (address, inner) for network in allowed if one.version == network.version):
         return True
-    return all(_is_global(one) for one in {address, inner})
+    return all(_is_global(one) for one in {address, inner}) and not own() & {address, inner}
+
+
+def own() -> set[Address]:
+    """The addresses of this machine."""
+    places = [place for places in psutil.net_if_addrs().values() for place in places if place.family in FAMILIES]
+    return {ipaddress.ip_address(place.address.partition("%")[0]) for place in places}
 
 
 def embedded(address: Address) -> Address:

@@ -34,6 +34,7 @@ from serve_app.doors.desk import Desk
 from serve_app.doors.health import Health
 from serve_app.doors.http import build_api, control_of
 from serve_app.doors.speech import Announcer
+from serve_app.doors.spool import spool
 from serve_app.doors.tls import address_of, check_caller
 from serve_app.doors.transcribe import Transcriber
 from serve_app.jobs.cleanup import Cleanup
@@ -65,6 +66,7 @@ class Ingress:
     ) -> None:
         roots = Roots.from_environment()
         begin("ingress", settings, roots)
+        spool(roots.work)
         self._store = Store(roots.database_url.get_secret_value(), settings.jobs)
         self._store.create()
         self._app = serve.get_replica_context().app_name

@@ -5,7 +5,8 @@ anonymous tenant where the settings allow it; a wrong key is refused even there,
 than they think. OpenAI's clients insist on sending some key: an empty one, or the word `none`, counts as no key.
 
 A key that was found is believed for some seconds without asking the database again: so a revoked one works for that
-long, in the process that has just seen it. Streams ask again as they go on.
+long, in the process that has just seen it. Streams ask again as they go on. A key that is not known is refused as long
+without asking: whoever sends it again and again gets no answer from the database.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
@@ -32,7 +33,7 @@ OPEN_FOLDERS = ("/console/", "/docs-site/")
 NO_KEY = ("", "none")
 BELIEVED_S = 5.0
 BELIEVED = 10_000
-"""Keys that are remembered at once."""
+"""Keys that are remembered at once, and as many that are not known."""
 
 UPLOAD = ("POST", "/v1/jobs")
 
@@ -41,6 +42,7 @@ FORM_BYTES = 256 * 1024
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Refuse = Callable[[Request, Exception], Awaitable[Response]]
 
 
@@ -66,6 +68,7 @@ class Access:
         self._anonymous = anonymous
         self._clock = clock
         self._believed: dict[str, tuple[Caller, float]] = {}
+        self._refused: dict[str, tuple[str, float]] = {}
 
     @property
     def keys_required(self) -> bool:
@@ -100,11 +103,25 @@ class Access:
         caller, until = self._believed.get(name, (None, 0.0))
         if caller is None or until < now:
             self._believed.pop(name, None)
-            caller = Caller(await asyncio.to_thread(self._tenants.owner, key))
-            if len(self._believed) >= BELIEVED:
-                self._believed.clear()
-            self._believed[name] = caller, now + BELIEVED_S
+            caller = await self._found(key, name, now)
+            remember(self._believed, name, caller, now + BELIEVED_S)
         return caller
+
+    async def _found(self, key: str, name: str, now: float) -> Caller:
+        refusal, until = self._refused.get(name, ("", 0.0))
+        if until > now:
+            raise NotAllowed(refusal, "unauthenticated")
+        try:
+            return Caller(await asyncio.to_thread(self._tenants.owner, key))
+        except NotAllowed as error:
+            remember(self._refused, name, str(error), now + BELIEVED_S)
+            raise
+
+
+def remember(known: dict[str, tuple[T, float]], name: str, what: T, until: float) -> None:
+    if len(known) >= BELIEVED:
+        known.clear()
+    known[name] = what, until
 
 
 class Guard:

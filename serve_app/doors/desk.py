@@ -45,6 +45,7 @@ T = TypeVar("T")
 CHUNK = 1 << 20
 BOM = b"\xef\xbb\xbf"
 MAX_PRIORITY = 100
+NO_ROOM = "the upload could not be written; the disk of the service may be full"
 GENDERS = ("", "male", "female", "neutral")
 
 
@@ -73,7 +74,7 @@ class Desk:
         self._recognize = recognize
         self._hears = hears
         self._detect = detect
-        self.places = Places(store, roots.artifacts, settings.pipeline.prepare, look)
+        self.places = Places(store, roots.artifacts, settings.pipeline.prepare, look, settings.ingress.look_s)
         self.pace = Pace(settings.ingress.submissions_a_minute)
         self.database = store.database
         self.watch = Watch(store, settings.jobs)
@@ -312,6 +313,6 @@ def copy(upload: BinaryIO, target: Path, limit: int) -> None:
                     raise too_large(limit)
         part.replace(target)
     except OSError as error:
-        raise OutOfSpace("the upload could not be written; the disk of the service may be full") from error
+        raise OutOfSpace(NO_ROOM) from error
     finally:
         part.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ before the form parser lays it on the disk. What a proxy in front of this door b
 
 import asyncio
 import json
+import logging
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -22,14 +23,14 @@ from starlette.exceptions import HTTPException
 
 from configs.app import AppSettings
 from configs.pipeline import Subtitles
-from models.errors import DubError, InvalidJob, NotAllowed
+from models.errors import DubError, InvalidJob, NotAllowed, OutOfSpace
 from serve_app.doors import openai, segments, session, speech, usage, wire
 from serve_app.doors.access import Access, Caller, Confirm, Guard, Who
 from serve_app.doors.bodies import BodyLimit
 from serve_app.doors.calls import Counted
 from serve_app.doors.console import add_console
 from serve_app.doors.deliveries import add_deliveries
-from serve_app.doors.desk import Desk, TooLarge, undivided
+from serve_app.doors.desk import NO_ROOM, Desk, TooLarge, undivided
 from serve_app.doors.documentation import add_documentation
 from serve_app.doors.listing import add_listing
 from serve_app.doors.overview import Overview, add_overview
@@ -40,6 +41,8 @@ from serve_app.doors.viewing import add_viewing
 from serve_app.jobs import job as nouns
 from serve_app.jobs.job import Control
 from serve_app.telemetry.calls import Seen
+
+logger = logging.getLogger(__name__)
 
 Ready = Callable[[], Awaitable[dict[str, bool]]]
 """Asks every part whether it could do its work now."""
@@ -105,6 +108,9 @@ async def on_refusal(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException), "registered for these alone"
     if isinstance(error.__cause__, DubError):
         return await on_error(request, error.__cause__)
+    if isinstance(error.__cause__, OSError):  # the parts of a form go through the disk
+        logger.warning("a form could not be kept on the disk", exc_info=error.__cause__)
+        return await on_error(request, OutOfSpace(NO_ROOM))
     code, message = REFUSALS.get(error.status_code, REFUSALS[400])
     return refusal(request, error.status_code, code, message, None, error.headers)
 

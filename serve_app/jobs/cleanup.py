@@ -15,6 +15,8 @@ its content: a finished video has a second name in its workspace, and losing tha
 nodes and file servers must agree within the grace time. Rows of jobs stay unless the settings say otherwise, so a
 completed job may outlive its files; which uploads have ever been named is read from all rows, a second for a hundred
 thousand of them, but only when a file is old enough to go.
+
+What ended processes have counted for Prometheus is folded into one file on the way; nothing of it is lost.
 """
 
 import asyncio
@@ -39,6 +41,8 @@ from serve_app.jobs.quotas import recount
 from serve_app.jobs.store import Store
 from serve_app.jobs.trash import Trash
 from serve_app.jobs.workspace import PREVIEWS, artifact_of, is_safe_id, is_workspace
+from serve_app.telemetry.folding import fold
+from serve_app.telemetry.metrics import FOLDER
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +80,7 @@ class Cleanup:
     def sweep(self) -> Counter[str]:
         """Goes through all folders once. How many things were removed, by kind, and the freed `bytes`."""
         removed: Counter[str] = Counter()
-        for step in (self._leftovers, self._workspaces, self._artifacts, self._uploads, self._rows):
+        for step in (self._leftovers, self._workspaces, self._artifacts, self._uploads, self._rows, self._figures):
             try:
                 step(removed)
             except OSError:
@@ -141,6 +145,9 @@ class Cleanup:
     def _apart(self) -> list[Path]:
         """The folders beside that of the workspaces: nothing in them is one, wherever an operator has put them."""
         return [self._roots.uploads, self._roots.artifacts]
+
+    def _figures(self, removed: Counter[str]) -> None:  # noqa: ARG002 - nothing is
+        fold(self._roots.work / FOLDER, self._clock() - self._settings.grace_s)
 
     # -- artifacts and uploads -------------------------------------------------------------------------------------
 

@@ -103,7 +103,7 @@ def short(args: Sequence[str], *, timeout_s: float, feed: bytes = b"") -> bytes:
     pipe, brood = subprocess.PIPE, _brood.get()
     with subprocess.Popen(
         command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True,
-        preexec_fn=limits.in_child(limits.working(timeout_s), limits.die_with_us),
+        env=limits.environment(), preexec_fn=limits.in_child(limits.working(timeout_s), limits.die_with_us),
     ) as process:  # fmt: skip
         brood.append(process.pid)
         try:
@@ -174,19 +174,28 @@ async def run(
 
 
 async def pcm(
-    args: Sequence[str], *, stage: str, stall_s: float, rate: int, channels: int, chunk_s: float = 1.0
+    args: Sequence[str],
+    *,
+    stage: str,
+    stall_s: float,
+    rate: int,
+    channels: int,
+    chunk_s: float = 1.0,
+    wall_s: float = WALL_S,
 ) -> AsyncGenerator[Samples, None]:
     """Decoded sound in chunks of `chunk_s` seconds, shape (samples, channels); the last one may be shorter.
 
-    Close it (contextlib.aclosing) to end the child. Raises like `run`.
+    Close it (contextlib.aclosing) to end the child. It may take as long as `run`, for whatever it has decoded so far,
+    and raises alike.
     """
-    tail = _Tail()
+    tail, until = _Tail(), time.monotonic() + wall_s
     size = round(chunk_s * rate) * channels * 4
     form = ["-f", "f32le", "-c:a", "pcm_f32le", "-ar", str(rate), "-ac", str(channels), "pipe:1"]
     async with _process(["-v", "warning", *args, *form], feed=False) as process:
         listener = asyncio.create_task(_lines(process.stderr, tail.hear))
         try:
-            while block := await _block(cast(asyncio.StreamReader, process.stdout), size, stage, stall_s):
+            while block := await _block(cast(asyncio.StreamReader, process.stdout), size, stage, stall_s, until):
+                until += SLOWEST * chunk_s
                 whole = len(block) // (4 * channels) * 4 * channels
                 yield np.frombuffer(block[:whole], np.float32).reshape(-1, channels)
             await process.wait()
@@ -256,7 +265,7 @@ async def _process(
     process = await asyncio.create_subprocess_exec(
         binary(), "-nostdin", "-hide_banner", *args,
         stdin=pipe if feed else null, stdout=pipe, stderr=pipe, cwd=cwd,
-        start_new_session=True,
+        env=limits.environment(), start_new_session=True,
         preexec_fn=limits.in_child(limits.working(wall_s), die_with_us_politely if patient else limits.die_with_us),
     )  # fmt: skip
     try:
@@ -320,13 +329,14 @@ async def _lines(stream: asyncio.StreamReader | None, hear: Callable[[str], None
         hear(rest.decode(errors="replace").strip()[:2000])
 
 
-async def _block(stream: asyncio.StreamReader, size: int, stage: str, stall_s: float) -> bytes:
+async def _block(stream: asyncio.StreamReader, size: int, stage: str, stall_s: float, until: float) -> bytes:
+    left = until - time.monotonic()
     try:
-        return await asyncio.wait_for(stream.readexactly(size), stall_s)
+        return await asyncio.wait_for(stream.readexactly(size), min(left, stall_s))
     except asyncio.IncompleteReadError as end:
         return end.partial
     except TimeoutError:
-        raise _stalled(stage, stall_s) from None
+        raise (_too_much(stage) if left < stall_s else _stalled(stage, stall_s)) from None
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:

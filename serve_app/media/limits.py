@@ -1,8 +1,10 @@
-"""What a child process that reads strangers' files may use at most. The kernel ends one that goes beyond.
+"""What a child process that reads strangers' files may use at most, and know. The kernel ends one that goes beyond.
 
 Memory is counted as private writable memory (RLIMIT_DATA), not as address space, of which CUDA reserves terabytes. The
-limits hold for each process alone: how many of them there are is decided by how many jobs and windows run at once. They
-are no sandbox: a decoder that was taken over can still do what the service's user may do, so run it in a container.
+limits hold for each process alone: how many of them there are is decided by how many jobs and windows run at once. Of
+our variables, among which are the secrets of the service, a child gets those that it needs to start (`environment`).
+
+They are no sandbox: a decoder that was taken over can still do what the service's user may do; run it in a container.
 """
 
 import ctypes
@@ -18,8 +20,16 @@ import psutil
 
 GIB = 1024**3
 
+NAMES = frozenset(
+    "PATH HOME TMPDIR TZ LANG LANGUAGE LD_LIBRARY_PATH"
+    " VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONUTF8 PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX".split()
+)
+PREFIXES = ("LC_", "XDG_", "FONTCONFIG_", "CUDA_", "NVIDIA_")
+"""Variables that a child is given, by name or by how their names begin."""
+
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +41,11 @@ class Limits:
     cpu: int
 
     def apply(self) -> None:
-        """Runs in the child, before it becomes another program. Never raises a limit that somebody else has set."""
+        """Runs in the child, before it becomes another program. Never raises a limit that somebody else has set.
+
+        From then on no program that it starts has more rights than itself, such as one that is root's (setuid).
+        """
+        _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
         _lower(resource.RLIMIT_DATA, self.memory)
         _lower(resource.RLIMIT_FSIZE, self.file)
         _lower(resource.RLIMIT_CORE, 0)
@@ -58,6 +72,11 @@ def working(wall_s: float) -> Limits:
 def reading(wall_s: float) -> Limits:
     """Of a child that looks into a file and writes nothing to speak of."""
     return Limits(min(4 * GIB, memory()), 1024**2, ceil(wall_s))
+
+
+def environment() -> dict[str, str]:
+    """What a child is told of our environment: where programs, libraries, fonts and GPUs are, and no secret."""
+    return {name: value for name, value in os.environ.items() if name in NAMES or name.startswith(PREFIXES)}
 
 
 def die_with_us() -> None:

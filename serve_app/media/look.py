@@ -15,6 +15,7 @@ from pathlib import Path
 
 from configs.pipeline import PrepareSettings
 from models.errors import StageFailed, UnreadableMedia
+from serve_app.media import limits
 from serve_app.media.probe import Source
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ async def look(
         *(sys.executable, "-m", "serve_app.media.probe", str(path), settings.model_dump_json(), language),
         stdout=pipe,
         stderr=pipe,
+        env=limits.environment(),
         cwd=Path(__file__).parents[2],  # where `-m` finds this very code, installed or not
         start_new_session=True,  # and nothing that asks for a fork, which stops the loop of a large process for long
     )

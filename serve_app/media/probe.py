@@ -74,7 +74,7 @@ def probe(path: str | Path, settings: "PrepareSettings", language: str = "") -> 
     """
     path = Path(path)
     size = _size(path, settings)
-    with _opened(path, settings.containers) as container:
+    with _opened(path, settings.containers, settings.max_streams) as container:
         _check_limits(container, settings)
         video = next((s for s in container.streams.video if not _is_picture(s)), None)
         audio = _choose(list(container.streams.audio), language, settings.audio_track)
@@ -125,14 +125,22 @@ def _size(path: Path, settings: "PrepareSettings") -> int:
 
 
 @contextmanager
-def _opened(path: Path, formats: Iterable[str]) -> Iterator[Any]:
-    """A container opened by one of the demuxers `formats`; any error of libav that leaves the block becomes ours."""
-    guard = {"protocol_whitelist": "file", "format_whitelist": ",".join(formats)}
+def _opened(path: Path, formats: Iterable[str], streams: int) -> Iterator[Any]:
+    """A container opened by one of the demuxers `formats`; any error of libav that leaves the block becomes ours.
+
+    libav looks into every stream of a file, and a thousand take it seconds: it stops at twice as many as are accepted.
+    """
+    guard = {"protocol_whitelist": "file", "format_whitelist": ",".join(formats), "max_streams": str(2 * streams)}
     try:
         with av.open(f"file:{path.absolute()}", options=guard, metadata_errors="replace") as container:
             yield container
     except PermissionError:
         raise UnreadableMedia("the file may not be read by this service; change its permissions") from None
+    except av.error.MemoryError:  # what libav says in either case
+        raise UnreadableMedia(
+            f"the file has far more than the {streams} streams that are accepted, or needs too much memory; "
+            "keep its video and one audio track, and try again"
+        ) from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise UnreadableMedia(
             "the file is damaged or no media file of an accepted type; use mp4, mov, mkv, webm, avi, wmv or flv"
@@ -240,7 +248,7 @@ def _ends(path: Path, container: Any, first: Any, wanted: set[int], origin: floa
             ends = {}
         if first.index in ends:
             return ends
-    with _opened(path, container.format.name.split(",")) as again:
+    with _opened(path, container.format.name.split(","), len(container.streams)) as again:
         return _demux(again, wanted)
 
 

@@ -4,30 +4,28 @@ What rows know (jobs by state and tenant) is counted when somebody asks. What ha
 retries) each of them writes into memory-mapped files in the work folder, which all share, and the address adds them
 up. So any Ingress answers for all Drivers and engines, and a counter outlives the process that counted.
 
-The files of processes that have ended stay, or their counts would be lost; `begin_anew` clears them before a service
-starts.
+What processes that have ended have counted is kept, and folded into one file by and by (`folding`); `begin_anew` clears
+it before a service starts.
 """
 
 import logging
 import os
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from configs.app import Roots
+from serve_app.telemetry import folding
 
 log = logging.getLogger(__name__)
 
 FOLDER = ".metrics"
-BYTES = 512 * 1024
-"""Of one file: room for some thousand figures."""
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -63,6 +61,8 @@ KINDS: dict[str, tuple[Any, str, tuple[str, ...], dict[str, Any]]] = {
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # the library's
 
 _made: dict[str, Any] = {}
+_files: list[IO[bytes]] = []
+"""Kept open, with their locks."""
 
 
 def begin(roots: Roots) -> None:
@@ -72,27 +72,15 @@ def begin(roots: Roots) -> None:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for typed in ("counter", "histogram"):
-            _reserve(folder / f"{typed}_{_who()}.db")
+        _files[:] = folding.reserve(folder)
     except OSError:
         log.warning("this process tells no metrics: there is no room for them in %s", folder, exc_info=True)
         return
     os.environ[VARIABLE] = str(folder)
-    values.ValueClass = values.MultiProcessValue(_who)  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(folding.who)  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     for name, (kind, meaning, labels, options) in KINDS.items():
         _made[name] = kind(name, meaning, labels, registry=registry, **options)
-
-
-def _who() -> str:
-    """Names this process among those that share a folder; containers may have pids in common."""
-    return f"{socket.gethostname()}-{os.getpid()}"
-
-
-def _reserve(file: Path) -> None:
-    """A mapped file without room on the disk would end the process at the first write that finds none."""
-    with file.open("ab") as opened:
-        os.posix_fallocate(opened.fileno(), 0, BYTES)
 
 
 def begin_anew(roots: Roots) -> None:

@@ -19,6 +19,7 @@ from serve_app.jobs.overview import standings
 from serve_app.jobs.tables import jobs
 from serve_app.machine import nvidia_smi
 from serve_app.telemetry import metrics
+from serve_app.telemetry.folding import unfolded
 
 TENANTS = 50
 OTHER = "other"
@@ -43,9 +44,12 @@ class Scrape:
         """In Prometheus' text format. Blocks: reads each job's index entry once."""
         registry = CollectorRegistry()
         registry.register(self)
-        if (self._work / metrics.FOLDER).is_dir():
-            registry.register(metrics.told(self._work))
-        return generate_latest(registry)
+        folder = self._work / metrics.FOLDER
+        if not folder.is_dir():
+            return generate_latest(registry)
+        registry.register(metrics.told(self._work))
+        with unfolded(folder):
+            return generate_latest(registry)
 
     def collect(self) -> Iterator[Metric]:
         found = standings(self._database, self._settings)

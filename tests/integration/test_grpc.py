@@ -13,6 +13,8 @@ import imageio_ffmpeg
 import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from configs.pipeline import STAGES, PrepareSettings
 from serve_app.media.probe import probe
@@ -112,6 +114,14 @@ def test_a_video_is_dubbed_and_every_message_is_whole(
     insights = stub.GetAIInsights(pb.AIInsightsRequest(session_id=session))
     assert insights.success and insights.total_insights == len(insights.insights) >= 1
     assert all(insight.id.startswith(session) for insight in insights.insights)
+
+
+def test_reflection_names_the_service(served: Service) -> None:
+    with grpc.insecure_channel(served.grpc_url, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        asked = iter([ServerReflectionRequest(list_services="")])
+        [answer] = ServerReflectionStub(channel).ServerReflectionInfo(asked, timeout=30)
+    names = {service.name for service in answer.list_services_response.service}
+    assert {"translation.TranslationService", "grpc.health.v1.Health"} <= names
 
 
 def test_a_busy_service_is_still_ready(served: Service, stub: TranslationServiceStub, long_video: Path) -> None:

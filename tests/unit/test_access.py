@@ -179,6 +179,33 @@ async def test_usage_of_a_time(house: House, http: httpx.AsyncClient) -> None:
     assert table[0].startswith("job_id,tenant,at") and table[1].startswith("secret,a,2")
 
 
+class Asked(Tenants):
+    """Counts how often the database is asked whose a key is."""
+
+    times = 0
+
+    def owner(self, key: str) -> str:
+        self.times += 1
+        return super().owner(key)
+
+
+async def test_a_wrong_key_costs_one_question(house: House) -> None:
+    asked, clock = Asked(house.store.database), [0.0]
+    known = Access(asked, anonymous=True, clock=lambda: clock[0])
+    for questions in (1, 2):
+        for _ in range(200):
+            with pytest.raises(NotAllowed, match="not known") as refused:
+                await known.caller({"authorization": "Bearer dub_1_x"})
+            assert refused.value.code == "unauthenticated"
+        assert asked.times == questions
+        clock[0] += BELIEVED_S
+    assert (await known.caller(house.key("a"))).tenant == "a"
+    for number in range(2 * access.BELIEVED):
+        access.remember(known._refused, str(number), "", clock[0])
+    assert len(known._refused) <= access.BELIEVED and (await known.caller(house.key("a"))).tenant == "a"
+    assert asked.times == 3
+
+
 async def test_a_stream_ends_when_its_key_is_revoked(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "BELIEVED_S", 0.0)
     house.store.submit(Request("waits", "/in.mp4", "en", "es", tenant="a"))

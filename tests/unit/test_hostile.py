@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import resource
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +29,7 @@ from serve_app.hearing import transcripts
 from serve_app.jobs.tenants import Tenants
 from serve_app.media import ffmpeg, limits
 from serve_app.media.look import look
-from tests.data.hostile import LURES, USELESS, claiming, luring, silent
+from tests.data.hostile import LURES, USELESS, claiming, crowded, luring, silent
 from tests.data.media import clip, make, tone
 from tests.unit import test_access
 from tests.unit.test_access import House, nothing, ready
@@ -94,6 +96,20 @@ async def test_a_header_is_not_believed(tmp_path: Path) -> None:
 async def test_what_takes_too_long_to_look_into_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableMedia, match="too long"):
         await look(clip(tmp_path / "film.mp4", 0.5), PrepareSettings(look_s=0.001))
+
+
+async def test_many_streams_are_refused_for_little(tmp_path: Path) -> None:
+    film = crowded(tmp_path / "film.mp4", 1000)
+    before = spent_by_children()
+    with pytest.raises(UnreadableMedia, match="far more than the 64 streams"):
+        await look(film, SETTINGS.prepare)
+    assert spent_by_children() - before < 2.0
+
+
+def spent_by_children() -> float:
+    """Seconds of a processor: how long it takes depends on whoever else is at work."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 # -- never obeyed ------------------------------------------------------------------------------------------------------
@@ -234,7 +250,21 @@ async def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         await ffmpeg.run([*ENDLESS, "-f", "null", "-"], stage="mux", stall_s=30)
 
 
+async def test_time_is_bounded_for_sound_that_trickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "trickle"
+    program.write_text("#!/bin/sh\nwhile head -c 160 /dev/zero; do sleep 0.5; done\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(ffmpeg, "binary", lambda: str(program))
+    began, heard = time.monotonic(), 0
+    sound = ffmpeg.pcm([], stage="mux", stall_s=30, rate=8000, channels=1, chunk_s=0.005, wall_s=1.0)
+    with pytest.raises(StageFailed, match="more than this service allows"):
+        async for _ in sound:
+            heard += 1
+    assert 3 <= heard <= 8 and time.monotonic() - began < 10  # a block of them takes half a second and is given 0.3
+
+
 TELL_LIMITS = "import resource as r; print(*(r.getrlimit(w)[0] for w in (r.RLIMIT_DATA, r.RLIMIT_FSIZE, r.RLIMIT_CPU)))"
+TELL_LIMITS += "; print('NoNewPrivs:\\t1\\n' in open('/proc/self/status').read())"
 
 
 def test_who_looks_into_a_file_has_lowered_its_limits_before() -> None:
@@ -242,7 +272,7 @@ def test_who_looks_into_a_file_has_lowered_its_limits_before() -> None:
     script = f"from serve_app.media import probe as p; {looked}; p.main('', {PrepareSettings().model_dump_json()!r})"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     bounds = limits.reading(PrepareSettings().look_s)
-    assert told.split() == [str(bounds.memory), str(bounds.file), str(bounds.cpu)]
+    assert told.split() == [str(bounds.memory), str(bounds.file), str(bounds.cpu), "True"]
 
 
 def test_limits_are_those_of_the_child_alone(tmp_path: Path) -> None:
@@ -252,6 +282,57 @@ def test_limits_are_those_of_the_child_alone(tmp_path: Path) -> None:
     told = subprocess.run(
         ["python3", "-c", TELL_LIMITS], preexec_fn=ours, capture_output=True, text=True, check=True
     ).stdout
-    assert told.split() == [str(bounds.memory), str(1024**2), "60"]
+    assert told.split() == [str(bounds.memory), str(1024**2), "60", "True"]
     assert make(tmp_path / "still.wav", *tone(0.1)).stat().st_size > 0
     assert silent(tmp_path / "film.mp4").stat().st_size > 0
+
+
+# -- and told no more than it needs ------------------------------------------------------------------------------------
+
+SECRETS = {
+    "DATABASE_URL": "postgresql://dub:password@db/dub",
+    "WEBHOOK_SECRET": "a secret of webhooks",
+    "RAY_AUTH_TOKEN": "a token of Ray",
+    "AWS_SECRET_ACCESS_KEY": "a key of somebody else",
+}
+NEEDED = {"LC_ALL": "C.UTF-8", "FONTCONFIG_FILE": "/etc/fonts/fonts.conf", "CUDA_VISIBLE_DEVICES": "0"}
+
+
+@pytest.fixture
+def curious(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A program in place of ffmpeg and of the Python that looks into files: writes down what it is told."""
+    for name, value in (SECRETS | NEEDED).items():
+        monkeypatch.setenv(name, value)
+    program = tmp_path / "curious"
+    program.write_text(f"#!/bin/sh\n(env; grep NoNewPrivs /proc/self/status) > {tmp_path}/told\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("FFMPEG", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
+    ffmpeg.binary.cache_clear()
+    yield tmp_path / "told"
+    ffmpeg.binary.cache_clear()
+
+
+async def hear(film: Path) -> None:
+    sound = ffmpeg.pcm(["-i", str(film)], stage="mux", stall_s=30, rate=8000, channels=1)
+    assert [chunk async for chunk in sound] == []
+
+
+CHILDREN = {
+    "run": lambda film: ffmpeg.run(["-i", str(film), "-f", "null", "-"], stage="mux", stall_s=30),
+    "pcm": hear,
+    "short": lambda film: ffmpeg.in_thread(lambda: ffmpeg.short(["-i", str(film)], timeout_s=30)),
+    "look": lambda film: look(film, SETTINGS.prepare),
+}
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+async def test_no_child_is_told_a_secret(curious: Path, child: str) -> None:
+    with pytest.raises((StageFailed, subprocess.CalledProcessError)):
+        await CHILDREN[child](curious)
+    *told, rights = curious.read_text().splitlines()
+    names = {line.partition("=")[0] for line in told}
+    assert not names & SECRETS.keys() and {f"{name}={value}" for name, value in NEEDED.items()} <= set(told)
+    assert "PATH" in names and not any(secret in line for line in told for secret in SECRETS.values())
+    if child != "look":  # which sets its limits itself, once it has begun
+        assert rights.split() == ["NoNewPrivs:", "1"]

@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -14,9 +16,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from configs.app import JobSettings, Roots, TelemetrySettings
+from configs.app import CleanupSettings, JobSettings, Roots, TelemetrySettings
 from models import batches
 from models.asr.batcher import Batcher, Limits
+from serve_app.jobs.cleanup import Cleanup
 from serve_app.jobs.job import Request
 from serve_app.jobs.store import Store
 from serve_app.telemetry import logs, metrics, scrape, traces
@@ -114,6 +117,58 @@ def test_what_processes_have_counted_is_added_up_and_outlives_them(roots: Roots)
     assert ("dubserve_retries_total", ("stage", "tts")) not in samples(
         scrape.Scrape(store.database, JobSettings(), roots.work).text().decode()
     )
+    store.close()
+
+
+def elsewhere(folder: Path, pid: int) -> list[Path]:
+    """Files of figures become those of another machine."""
+    ours = list(folder.glob(f"*_{socket.gethostname()}-*.db"))
+    return [file.rename(file.with_name(f"{file.stem.partition('_')[0]}_elsewhere-{pid}.db")) for file in ours]
+
+
+LIVE = COUNT + "sys.stdout.write('counted'); sys.stdout.flush(); sys.stdin.readline()\n" + COUNT.splitlines()[-2]
+OLD_S = 86_400.0
+
+
+def test_what_ended_processes_have_counted_becomes_one_file(roots: Roots) -> None:
+    store = Store(f"sqlite:///{roots.work / 'jobs.sqlite'}", JobSettings())
+    store.create()
+    folder, clock = roots.work / metrics.FOLDER, [time.time()]
+    cleanup = Cleanup(store, roots, CleanupSettings(grace_s=OLD_S), lambda: clock[0])
+
+    def told() -> tuple[float, float, float]:
+        figures = samples(scrape.Scrape(store.database, JobSettings(), roots.work).text().decode())
+        shelf = ("shelf", "asr")
+        names = "dubserve_batch_size_sum", "dubserve_batch_size_count"
+        return figures["dubserve_retries_total", ("stage", "tts")], *(figures[name, shelf] for name in names)
+
+    def count() -> None:
+        subprocess.run([sys.executable, "-c", COUNT, str(roots.work)], check=True, cwd=REPOSITORY)
+
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", LIVE, str(roots.work)], cwd=REPOSITORY, stdin=pipe, stdout=pipe
+    ) as live:
+        assert live.stdout is not None and live.stdin is not None and live.stdout.read(7) == b"counted"
+        for file in elsewhere(folder, 1):
+            os.utime(file, (0, 0))  # a mapped file may look untouched while it is written: its lock tells
+        count()
+        elsewhere(folder, 2)
+        count()
+        assert told() == (6, 9, 3) and len(list(folder.glob("*.db"))) == 6
+        for later, files in ((0.0, 6), (0.0, 6), (2 * OLD_S, 4)):
+            clock[0] += later
+            cleanup.sweep()
+            assert told() == (6, 9, 3)
+            assert len(list(folder.glob("*.db"))) == files
+        assert len(list(folder.glob("*_elsewhere-1.db"))) == 2
+        live.communicate(b"go on\n")
+    assert told() == (8, 9, 3)  # what was begun before goes on in the same file
+    cleanup.sweep()
+    assert told() == (8, 9, 3) and sorted(file.name for file in folder.glob("*.db")) == [
+        "counter_ended.db",
+        "histogram_ended.db",
+    ]
     store.close()
 
 
