@@ -182,13 +182,14 @@ class Utterance:
 class Speech:
     """A spoken clip as the engine gave it: mono float32 at `sample_rate` Hz, and who spoke ("engine:voice").
 
-    `failed` are the reasons of engines that were asked before.
+    `failed` are the reasons of engines that were asked before, `tried` those of its own for which it was asked again.
     """
 
     audio: Audio
     sample_rate: int
     voice: str
     failed: tuple[str, ...] = ()
+    tried: tuple[str, ...] = ()
 
     @property
     def duration(self) -> float:

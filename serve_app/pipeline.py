@@ -42,6 +42,7 @@ from serve_app.stages.prepare import prepare
 from serve_app.stages.translate import Once
 from serve_app.stall import watched
 from serve_app.steps import Steps
+from serve_app.takes import Takes
 
 EACH_TARGET = STAGES[STAGES.index("translation") :]
 """What is done again for every language that a job is dubbed into."""
@@ -75,10 +76,14 @@ async def dub(
     attempts left in theirs is removed first: whoever still works there may write nothing any more.
     """
     await asyncio.to_thread(clear, workspace.folder, fence)
-    said = await asyncio.to_thread(Memory, workspace.path("said.jsonl"))
-    engine = key(settings.engines.translation.what())
+    said, spoken = [await asyncio.to_thread(Memory, workspace.path(f"{name}.jsonl")) for name in ("said", "spoken")]
+    translator, voices = (key(engine.what()) for engine in (settings.engines.translation, settings.engines.tts))
     models = watched(models, settings.pipeline.engine_stall_s)
-    once = replace(models, translate=Once(models.translate, said, engine))  # equal sentences of a job: translated once
+    once = replace(  # equal sentences of a job are translated once, and said once
+        models,
+        translate=Once(models.translate, said, translator),
+        speak=Takes(models.speak, workspace.path("takes"), spoken, voices),
+    )
     own = workspace.path(f"attempt-{fence}-{uuid.uuid4().hex[:8]}", "out")
     try:
         line = Line(request, once, settings, workspace, own, files, report, edits or {})

@@ -31,7 +31,7 @@ class Judge:
 
 @dataclass(slots=True)
 class Retakes:
-    """One segment on its way to a clip. `reasons` are why it took more than one engine."""
+    """One segment on its way to a clip. `reasons` are why it took more than one engine, or more than one try."""
 
     say: Say
     settings: SpeakSettings
@@ -60,9 +60,7 @@ class Retakes:
             return None
 
     async def _record(self, utterance: Utterance) -> Speech:
-        speech = await self.say(utterance)
-        for reason in speech.failed:
-            self._remember(reason)
+        speech = await self._asked(utterance)
         try:
             return await asyncio.to_thread(polish, speech, utterance, self.settings)
         except StageFailed as error:
@@ -72,12 +70,18 @@ class Retakes:
     async def _elsewhere(self, utterance: Utterance, bad: Speech, error: StageFailed) -> Speech:
         avoiding = replace(utterance, avoid=(*utterance.avoid, _engine(bad)))
         try:
-            speech = await self.say(avoiding)
+            speech = await self._asked(avoiding)
         except StageFailed:
             raise error from None
         if _engine(speech) == _engine(bad):  # there is no other
             raise error
         return await asyncio.to_thread(polish, speech, utterance, self.settings)
+
+    async def _asked(self, utterance: Utterance) -> Speech:
+        speech = await self.say(utterance)
+        for reason in (*speech.failed, *speech.tried):
+            self._remember(reason)
+        return speech
 
     def _remember(self, reason: str) -> None:
         if reason not in self.reasons:

@@ -5,7 +5,8 @@ more than the speech. It keeps its voice and rate in global state, so there is o
 it makes an hour of speech in well under a minute, so nobody waits long. Piper carries a copy of its own; each has its
 own symbols and data, and they do not meet.
 
-It does not know: Japanese beyond kana (a kanji is announced as a character, not read), nor foreign words in a text.
+Chinese characters it reads in Chinese and announces in Japanese, so a Japanese text reaches it as `kana` gives it. It
+does not know foreign words in a text.
 """
 
 import ctypes
@@ -19,6 +20,7 @@ import numpy as np
 from configs.engines import TtsSettings
 from models.errors import ArtifactMissing, StageFailed
 from models.segment import Audio, Speech, Utterance
+from models.tts.kana import kana
 from models.tts.plausible import require_plausible
 
 LANGUAGE_VOICES = {
@@ -94,7 +96,10 @@ class EspeakTts:
         return language in LANGUAGE_VOICES
 
     def speak(self, utterances: list[Utterance]) -> list[Speech]:
-        """Mono at 22,050 Hz. Raises StageFailed for a language without a voice, or a clip too short for its text."""
+        """Mono at 22,050 Hz.
+
+        Raises StageFailed for a language without a voice, or a clip too short for its text; for ja what `kana` does.
+        """
         return [self._say(utterance) for utterance in utterances]
 
     def _say(self, utterance: Utterance) -> Speech:
@@ -102,5 +107,6 @@ class EspeakTts:
             raise StageFailed("tts", f"espeak has no voice for {utterance.language}")
         voice = LANGUAGE_VOICES[utterance.language] + VARIANTS.get(utterance.gender, "")
         pace = min(450, max(80, round(WORDS_PER_MINUTE * utterance.rate)))
-        audio = self._library.say(utterance.text, voice, pace)
+        text = kana(utterance.text) if utterance.language == "ja" else utterance.text
+        audio = self._library.say(text, voice, pace)
         return require_plausible(Speech(audio, self._library.sample_rate, f"espeak:{voice}"), utterance)

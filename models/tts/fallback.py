@@ -50,7 +50,7 @@ class FallbackTts:
         return any(self._supports(name, language) for name in self._settings.engines)
 
     def speak(self, utterances: list[Utterance]) -> list[Speech]:
-        """Each utterance by the first engine that manages it, with the reasons of those that did not.
+        """Each utterance by the first engine that manages it, with the reasons of those that did not and of its tries.
 
         Raises StageFailed when none did.
         """
@@ -63,7 +63,7 @@ class FallbackTts:
                 engine = self.engine(name)
                 if not engine.supports(utterance.language):
                     continue
-                speech = self._with_tries(engine, utterance)
+                speech = self._with_tries(name, engine, utterance)
             except Exception as error:  # libraries raise types of their own
                 reasons.append(reason(name, error))
                 self._failed(name, error)
@@ -92,13 +92,16 @@ class FallbackTts:
             self._failed(name, error)
             return False
 
-    def _with_tries(self, engine: Tts, utterance: Utterance) -> Speech:
+    def _with_tries(self, name: str, engine: Tts, utterance: Utterance) -> Speech:
+        tried: list[str] = []
         for attempt in range(1, self._settings.tries + 1):
             try:
-                return engine.speak([utterance])[0]
+                speech = engine.speak([utterance])[0]
+                return replace(speech, tried=tuple(tried)) if tried else speech
             except StageFailed as error:
                 if not error.transient or attempt == self._settings.tries:
                     raise
+                tried.append(f"{reason(name, error)}, asked again")
                 self._sleep(self._settings.backoff_s * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
         raise AssertionError("settings allow at least one try")
 

@@ -2,16 +2,22 @@
 
 What its clients insist on is taken: any model name, and OpenAI's own voices, which are women's, men's or nobody's in
 particular as OpenAI describes them. A voice may also be `female`, `male` or `neutral`, or name a language before that
-(`es-female`), since their API has no field for the language; ours is `language`, English where nothing says otherwise.
+(`es-female`), since their API has no field for the language; ours is `language`. Where neither says, the script does:
+Russian for Cyrillic, Armenian, Japanese where there is kana and Chinese for its characters alone, else English.
 
 A long text is said sentence by sentence and joined with a breath between, so no engine is asked for minutes at once.
+No engine takes a speed quite at its word (espeak, asked for 4, speaks 2.4 times as fast), so the longest sentence is
+said at the voice's own speed too, as a measure, and what is missing is stretched.
+
 Nothing is kept. `instructions` are taken and change nothing; a stream of events is refused.
 """
 
 import asyncio
 import subprocess
+import unicodedata
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -47,6 +53,11 @@ GENDERS = {
     "cedar": "male", "female": "female", "male": "male", "neutral": "neutral",
 }  # fmt: skip
 
+SCRIPTS = {"CYRILLIC": "ru", "ARMENIAN": "hy", "HIRAGANA": "ja", "KATAKANA": "ja", "CJK": "zh"}
+"""What a text is taken for by the first word of its letters' Unicode names."""
+LETTERS_A_SIGN = 3
+"""So many letters of an alphabet say as much as one Chinese character or kana, about."""
+
 FORMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "mp3": ("audio/mpeg", ("-c:a", "libmp3lame", "-q:a", "4", "-f", "mp3")),
     "opus": ("audio/ogg", ("-c:a", "libopus", "-b:a", "48k", "-f", "ogg")),
@@ -63,7 +74,14 @@ class SpeechRequest(BaseModel):
     model: Annotated[str, Field(min_length=1, max_length=200)]
     input: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
     voice: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, max_length=40)] = "neutral"
-    language: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, max_length=3)] = ""
+    language: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, to_lower=True, max_length=3),
+        Field(
+            description="ISO-639-1 code; without one, and without one in `voice`, the script tells: Cyrillic ru, "
+            "Armenian hy, with kana ja, Chinese characters alone zh, all else en"
+        ),
+    ] = ""
     response_format: Format = "mp3"
     speed: Annotated[float, Field(ge=0.25, le=4.0)] = 1.0
     stream_format: Literal["audio"] = "audio"
@@ -82,32 +100,62 @@ class Announcer:
         parts = [one for one in sentences(asked.input, language) if sayable(one)]
         if not parts:
             raise InvalidJob("there is nothing to say in this text; send one with letters or digits")
-        said = [await self._say(Utterance(one.strip(), language, gender, asked.speed)) for one in parts]
-        return await asyncio.to_thread(self._joined, said)
+        script = [Utterance(one.strip(), language, gender, asked.speed) for one in parts]
+        said = [await self._say(utterance) for utterance in script]
+        missing = 1.0 if asked.speed == 1 else await self._missing(script, said)
+        return await asyncio.to_thread(self._joined, said, asked.speed, missing)
 
     async def _say(self, utterance: Utterance) -> Speech:
         said = await self.say(utterance)
         count(characters_spoken=len(utterance.text))
         return said
 
-    def _joined(self, said: list[Speech]) -> Audio:
+    async def _missing(self, script: list[Utterance], said: list[Speech]) -> float:
+        """How many times as fast the sentences still have to become, by the longest of them."""
+        utterance, speech = max(zip(script, said, strict=True), key=lambda pair: pair[1].duration)
+        own = await self.say(replace(utterance, rate=1.0))
+        took, at_ease = self._trimmed(speech).duration, self._trimmed(own).duration
+        if own.voice != speech.voice or not took * at_ease:  # the pace of another engine, or of silence, tells nothing
+            return 1.0
+        return utterance.rate * took / at_ease
+
+    def _trimmed(self, speech: Speech) -> Speech:
+        return replace(speech, audio=audio.trim(speech.audio, speech.sample_rate, self.settings.silence_db))
+
+    def _joined(self, said: list[Speech], speed: float, missing: float) -> Audio:
+        breath = np.zeros(round(BREATH_S / speed * missing * RATE), np.float32)
         pieces: list[Audio] = []
-        for speech in said:
-            trimmed = audio.trim(speech.audio, speech.sample_rate, self.settings.silence_db)
-            level = audio.normalize(trimmed, speech.sample_rate, self.settings.lufs, self.settings.peak_db)
-            pieces += [audio.resample(level, speech.sample_rate, RATE), np.zeros(round(BREATH_S * RATE), np.float32)]
-        return np.concatenate(pieces[:-1])
+        for speech in map(self._trimmed, said):
+            level = audio.normalize(speech.audio, speech.sample_rate, self.settings.lufs, self.settings.peak_db)
+            pieces += [audio.resample(level, speech.sample_rate, RATE), breath]
+        return audio.stretch(np.concatenate(pieces[:-1]), RATE, missing)
 
 
 def told(asked: SpeechRequest) -> tuple[str, str]:
     """Language and gender. Raises UnsupportedLanguage, or InvalidJob for a voice that nobody has."""
     head, _, tail = asked.voice.partition("-")
-    language, voice = (head, tail) if head in LANGUAGES else (asked.language or "en", asked.voice)
+    named = head in LANGUAGES
+    language, voice = (head, tail) if named else (asked.language or written(asked.input), asked.voice)
     if language not in LANGUAGES:
         raise UnsupportedLanguage(f"a language is one of {', '.join(LANGUAGES)}")
     if voice and voice not in GENDERS:
         raise InvalidJob("a voice is female, male or neutral, with a language in front if you like, as in es-female")
     return language, GENDERS[voice or "neutral"]
+
+
+def written(text: str) -> str:
+    """The language that the script of `text` tells; Chinese characters with kana among them are Japanese."""
+    weights = Counter[str]()
+    for letter in filter(str.isalpha, text):
+        language = SCRIPTS.get(_script(letter), "en")
+        weights[language] += LETTERS_A_SIGN if language in ("ja", "zh") else 1
+    if weights["ja"]:
+        weights["ja"] += weights.pop("zh", 0)
+    return max(weights, key=weights.__getitem__, default="en")
+
+
+def _script(letter: str) -> str:
+    return unicodedata.name(letter, "").partition(" ")[0].partition("-")[0]
 
 
 def too_large() -> TooLarge:

@@ -148,7 +148,7 @@ class _Booth:
     def _key(self, segment: Segment, utterance: Utterance, slot: float) -> str:
         words = [utterance.text, [asdict(other) for other in segment.alternatives], segment.flags, segment.edited]
         asked = [utterance.language, utterance.gender, round(segment.duration, 3), round(slot, 3)]
-        rules = [self.settings.model_dump_json(), self.judge and self.judge.min_match]
+        rules = [self.settings.what(), self.judge and self.judge.min_match]
         return hashlib.sha256(json.dumps([words, asked, rules]).encode()).hexdigest()
 
     def _condensed(self, segment: Segment, text: str) -> Segment:

@@ -15,15 +15,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from configs.engines import TtsSettings
-from configs.pipeline import SpeakSettings
+from configs.pipeline import PipelineSettings, SpeakSettings
 from models.errors import StageFailed
 from models.registry import load
 from models.segment import Segment, Utterance
 from models.tts.edge import EdgeTts
+from serve_app.gates import faults
 from serve_app.jobs.report import Report
 from serve_app.local import in_thread
 from serve_app.media import audio
 from serve_app.stages.speak import speak
+from serve_app.telemetry import metrics
+from serve_app.telemetry.engines import observing
 from tests.edge import EdgeService, edge_service
 
 TEXT = "Dos perros corren por el campo & no paran."
@@ -124,7 +127,7 @@ def test_no_more_than_a_few_connections_at_once(service: EdgeService) -> None:
 
 async def room(folder: Path, *, engines: list[str], report: Report, number: int = 6) -> list[Segment]:
     settings = TtsSettings.model_validate({**QUICK, "engines": engines})
-    say = in_thread(load("tts", "fallback", settings).speak, at_once=2)
+    say = observing("speak", in_thread(load("tts", "fallback", settings).speak, at_once=2))
     segments = [Segment(n, 3.0 * n, 3.0 * n + 2.8, "words", translation=f"{TEXT} {n}") for n in range(number)]
     rules = {"language": "es", "gender": "", "folder": folder, "settings": ONCE, "report": report}
     return await speak(segments, say=say, **rules)  # type: ignore[arg-type]
@@ -158,6 +161,26 @@ async def test_a_service_that_comes_back_is_used_again(service: EdgeService, tmp
     done = await room(tmp_path, engines=["edge", "espeak"], report=Report("job"))
     voices = [(segment.voice or "").partition(":")[0] for segment in done]
     assert sorted(voices) == ["edge"] * 4 + ["espeak"] * 2
+
+
+async def test_a_try_that_failed_and_was_mended_is_named_and_no_fallback(
+    service: EdgeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(metrics, "add", lambda name, **labels: counted.append(name))
+    service.script = ["429"]
+    report = Report("job")
+    [segment] = await room(tmp_path, engines=["edge", "espeak"], report=report, number=1)
+    assert segment.voice == "edge:es-ES-ElviraNeural" and service.calls == 2
+    assert segment.retries == ("the edge service refused with 429, asked again",)
+    [fault] = faults([segment], [], PipelineSettings())
+    assert (fault.kind, fault.mended) == ("respoken", True)
+    assert "dubserve_fallbacks_total" not in counted
+    [segment] = await room(tmp_path, engines=["edge", "espeak"], report=report, number=1)
+    assert segment.retries == ("the edge service refused with 429, asked again",) and service.calls == 2
+    service.script = ["nothing"]
+    [segment] = await room(tmp_path / "other", engines=["edge", "espeak"], report=report, number=1)
+    assert segment.voice == "espeak:es" and counted.count("dubserve_fallbacks_total") == 1
 
 
 def test_a_certificate_of_nobody_is_refused_and_one_that_is_trusted_is_not(

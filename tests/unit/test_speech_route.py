@@ -7,10 +7,14 @@ import httpx
 import numpy as np
 import pytest
 
+from configs.engines import TtsSettings
+from configs.pipeline import SpeakSettings
 from models.echo import CHARACTER_S
 from models.errors import StageFailed
+from models.registry import load
 from models.segment import Audio, Utterance
-from serve_app.doors.speech import BREATH_S, FORMS, RATE
+from serve_app.doors.speech import BREATH_S, FORMS, RATE, Announcer, SpeechRequest
+from serve_app.local import in_thread
 from serve_app.media import audio as sounds
 from tests.unit.test_openai import Engines, engines, http, settings
 
@@ -44,11 +48,12 @@ async def test_a_text_comes_out_as_sound_in_every_format(http: httpx.AsyncClient
 
 async def test_sentences_are_said_one_by_one_with_a_breath_between(http: httpx.AsyncClient, engines: Engines) -> None:
     answer = await said(http, input="One fine day. Two fine days! 😀 Three.", response_format="pcm", speed=1.5)
-    assert [one.text for one in engines.said][:2] == ["One fine day.", "Two fine days!"]
-    assert {one.rate for one in engines.said} == {1.5}
+    *said_so, measure = engines.said
+    assert [one.text for one in said_so][:2] == ["One fine day.", "Two fine days!"]
+    assert {one.rate for one in said_so} == {1.5} and measure == Utterance("Two fine days!", "en")
     loud = np.abs(heard(answer.content, "pcm")) > 0.01
-    breaths = np.flatnonzero(np.diff(np.flatnonzero(loud)) > 0.9 * BREATH_S * RATE)
-    assert len(breaths) == len(engines.said) - 1 >= 2
+    breaths = np.flatnonzero(np.diff(np.flatnonzero(loud)) > 0.9 * BREATH_S / 1.5 * RATE)
+    assert len(breaths) == len(said_so) - 1 >= 2
 
 
 @pytest.mark.parametrize(
@@ -66,6 +71,47 @@ async def test_who_speaks(
 ) -> None:
     assert (await said(http, **fields)).status_code == 200
     assert engines.said == [Utterance(TEXT, *asked)]
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Добрый день, друзья.", "ru"),
+        ("Բարի օր, բարեկամներ։", "hy"),
+        ("町には川が流れています。", "ja"),
+        ("你好，世界", "zh"),
+        ("OpenAI 的接口非常好用。", "zh"),
+        ("ChatGPTを使っています。", "ja"),
+        ("The word мир means peace.", "en"),
+        ("Γεια σας", "en"),
+        ("42", "en"),
+    ],
+)
+async def test_where_nobody_says_the_language_the_script_does(
+    http: httpx.AsyncClient, engines: Engines, text: str, language: str
+) -> None:
+    assert (await said(http, input=text)).status_code == 200
+    assert {one.language for one in engines.said} == {language}
+    engines.said.clear()
+    assert (await said(http, input=text, language="fr")).status_code == 200
+    assert (await said(http, input=text, voice="es-male")).status_code == 200
+    assert [one.language for one in engines.said] == ["fr", "es"]
+
+
+LONG = "The house stands on the hill, and a river passes by. Who lives there? Two dogs run over the field."
+
+
+async def test_a_speed_is_kept_whatever_the_engine_makes_of_it() -> None:
+    shelf = load("tts", "fallback", TtsSettings(engines=("espeak",)))
+    announcer = Announcer(in_thread(shelf.speak), SpeakSettings())
+
+    async def seconds(speed: float) -> float:
+        asked = SpeechRequest(model="tts-1", input=LONG, voice="alloy", speed=speed)
+        return len(await announcer.speak(asked)) / RATE
+
+    own = await seconds(1.0)
+    for speed in (0.25, 0.5, 0.8, 1.25, 2.0, 4.0):
+        assert await seconds(speed) == pytest.approx(own / speed, rel=0.1), speed
 
 
 @pytest.mark.parametrize(

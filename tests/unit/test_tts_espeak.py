@@ -1,5 +1,6 @@
 """espeak for every language, and the bound below which a clip cannot hold its text."""
 
+import sys
 import threading
 
 import numpy as np
@@ -10,7 +11,7 @@ from configs.pipeline import LANGUAGES
 from models.errors import ArtifactMissing, StageFailed
 from models.registry import load
 from models.segment import Speech, Utterance
-from models.tts import espeak, plausible
+from models.tts import espeak, kana, plausible
 
 TEXTS = {
     "en": "The house stands on the hill.",
@@ -129,6 +130,52 @@ def test_an_installation_without_voice_data(monkeypatch):
 def test_a_word_without_end_is_said_to_its_end(engine, part, language):
     whole, parts = engine.speak([Utterance(gap.join([part] * 40), language) for gap in ("", " ")])
     assert whole.duration > 0.75 * parts.duration > 20
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("町には川が流れています。", "マチニワカワガナガレテイマス。"),
+        ("東京駅で、友達を待つ。", "トーキョーエキデ、トモダチヲマツ。"),
+        ("ジョン・スミスさん、１０分！", "ジョン スミスサン、10フン！"),
+        ("三ヶ月も人々は〇〇と", "サンカゲツモヒトビトワレイレイト"),
+        ("かなだけは、そのまま", "かなだけは、そのまま"),
+    ],
+)
+def test_kanji_become_kana(text, read):
+    assert kana.kana(text) == read
+
+
+@pytest.mark.parametrize(
+    ("kanji", "read"),
+    [
+        ("町には川が流れています。", "まちにわかわがながれています。"),
+        ("明日の会議は午後に始まります。", "あしたのかいぎわごごにはじまります。"),
+        ("昨日、古い映画を見ました。", "きのう、ふるいえいがをみました。"),
+    ],
+)
+def test_kanji_last_as_long_as_their_kana(engine, kanji, read):
+    said, wanted = (engine.speak([Utterance(text, "ja")])[0].duration for text in (kanji, read))
+    assert said == pytest.approx(wanted, rel=0.25)
+
+
+def test_chinese_characters_are_read_in_chinese(engine):
+    said, pinyin = engine.speak([Utterance("你好，世界", "zh"), Utterance("ni3 hao3, shi4 jie4", "zh")])
+    assert said.duration == pytest.approx(pinyin.duration, rel=0.25)
+
+
+def test_without_a_dictionary_kanji_are_an_error_that_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "janome.tokenizer", None)
+    kana._dictionary.cache_clear()
+    shelf = load("tts", "fallback", TtsSettings(engines=("espeak",)))
+    with pytest.raises(StageFailed, match=r"pip install 'dubserve\[cjk\]'"):
+        shelf.speak([Utterance("町には川が流れています。", "ja")])
+    assert shelf.speak([Utterance("まちにはかわがながれています。", "ja")])[0].duration > 1
+
+
+def test_a_character_without_a_reading_is_an_error_and_not_left_out(engine):
+    with pytest.raises(StageFailed, match="cannot read 龘"):
+        engine.speak([Utterance("龘が見える。", "ja")])
 
 
 def speech(seconds: float, level: float = 0.5) -> Speech:

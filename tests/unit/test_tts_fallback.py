@@ -85,6 +85,15 @@ def test_a_transient_failure_is_tried_again(desk):
     assert len(desk.naps) == 1 and 0.25 <= desk.naps[0] <= 0.75
 
 
+def test_what_went_well_at_another_try_names_why_it_was_tried_again(desk):
+    desk.stubs["edge"].errors = transient(1)
+    (speech,) = desk.engine.speak([HELLO])
+    assert (speech.failed, speech.tried) == ((), ("told to wait, asked again",))
+    desk.stubs["edge"].errors, desk.stubs["piper"].errors = final(1), transient(1)
+    (speech,) = desk.engine.speak([HELLO])
+    assert (speech.failed, speech.tried) == (("no sound",), ("told to wait, asked again",))
+
+
 def test_pauses_between_tries_double(monkeypatch):
     desk = Desk(monkeypatch, tries=4, backoff_s=1.0)
     desk.stubs["edge"].errors = transient(3)
