@@ -19,6 +19,8 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
+from ray.dashboard.http_server_agent import PUBLIC_EXACT_PATHS
 from ray.serve.schema import ServeDeploySchema
 
 from configs.app import AppSettings
@@ -216,6 +218,19 @@ def test_its_pods_are_closed_and_share_what_they_must() -> None:
             assert all(any(value.startswith(place) for place in mounts) for value in variables.values() if "/" in value)
     [claim] = [one for one in MANIFESTS if one["kind"] == "PersistentVolumeClaim"]
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_its_pods_tell_their_health_without_a_tool_that_the_image_lacks() -> None:
+    """A container without probes of its own gets the operator's, which run wget."""
+    containers = [one for group in GROUPS for one in group["template"]["spec"]["containers"]]
+    raylet = {"path": "/api/healthz", "port": DEFAULT_DASHBOARD_AGENT_LISTEN_PORT}
+    for container in containers:
+        assert container["startupProbe"]["httpGet"] == container["livenessProbe"]["httpGet"] == raylet
+        assert "httpGet" in container["readinessProbe"]
+    assert raylet["path"] in PUBLIC_EXACT_PATHS, "the kubelet has no token of Ray's"
+    for worker in containers[1:]:
+        assert worker["readinessProbe"]["httpGet"] == {"path": "/-/healthz", "port": "serve"}
+        assert {"name": "serve", "containerPort": 8000} in worker["ports"]
 
 
 def postgres() -> Any:
