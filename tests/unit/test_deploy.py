@@ -33,6 +33,7 @@ DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 ROOTS = {"UPLOADS_DIR", "ARTIFACTS_DIR", "TEMP_WORK_DIR"}
 KUBERNETES = "1.34"
+PROFILES = ("serve_config.yaml", "configs/gpu.yaml")
 
 
 def run(*command: str | Path, **options: Any) -> str:
@@ -74,7 +75,7 @@ def test_every_folder_with_code_is_a_package_of_the_project() -> None:
     assert named == set(PROJECT["tool"]["setuptools"]["packages"])
 
 
-@pytest.mark.parametrize("name", ["serve_config.yaml", "configs/gpu.yaml"])
+@pytest.mark.parametrize("name", PROFILES)
 def test_a_profile_inside_the_image_is_reachable_from_private_networks(name: str, tmp_path: Path) -> None:
     [edit] = re.findall(r"&& (sed -i .*\n\s+-e .*?) \\\n", DOCKERFILE)
     profile = shutil.copy(REPOSITORY / name, tmp_path / "profile.yaml")
@@ -201,6 +202,17 @@ def test_what_it_deploys_is_what_the_service_and_ray_read() -> None:
         assert wanted <= cores * replicas, bound.__name__
     constraints = (REPOSITORY / "configs/constraints.txt").read_text()
     assert f"ray=={CLUSTER['rayVersion']}" in constraints.splitlines()
+
+
+def test_where_keys_are_wanted_somebody_is_an_operator() -> None:
+    """Else nobody's key opens /metrics, and the alert that nothing answers there would fire for ever."""
+    profiles = [yaml.safe_load((REPOSITORY / name).read_text()) for name in PROFILES]
+    shipped = [*profiles, yaml.safe_load(RAY["spec"]["serveConfigV2"])]
+    doors = [AppSettings.model_validate(one["applications"][0]["args"]).ingress for one in shipped]
+    assert all(door.operators for door in doors if not door.anonymous)
+    told = (REPOSITORY / "docs/deploy.md").read_text()
+    for name in doors[-1].operators:
+        assert f"dubserve tenants add {name}" in told and f"dubserve keys issue {name}" in told
 
 
 def test_its_pods_are_closed_and_share_what_they_must() -> None:
