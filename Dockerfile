@@ -35,11 +35,12 @@ COPY configs/constraints.txt configs/
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; extras = p['optional-dependencies']; print(*p['dependencies'], *(one for extra in ('demo', 'postgres', 'cjk') for one in extras[extra]), sep='\n')" > /tmp/requirements.txt \
     && pip install --no-cache-dir -c configs/constraints.txt -r /tmp/requirements.txt
 COPY . .
-# Inside a container the loopback address would be out of everybody's reach, and whoever calls comes from a private one.
+# Inside a container the loopback address would be out of everybody's reach, and whoever calls comes from a private one;
+# what is printed is collected by a machine.
 RUN pip install --no-cache-dir --no-deps -e . \
     && python -m compileall -q configs export models serve_app \
     && sed -i -e 's/host: 127\.0\.0\.1/host: 0.0.0.0/' \
-        -e 's/^    args:$/    args:\n      ingress: {plaintext_from: [127.0.0.0\/8, 10.0.0.0\/8, 172.16.0.0\/12, 192.168.0.0\/16, "::1\/128", "fc00::\/7"]}/' \
+        -e 's/^    args:$/    args:\n      ingress: {plaintext_from: [127.0.0.0\/8, 10.0.0.0\/8, 172.16.0.0\/12, 192.168.0.0\/16, "::1\/128", "fc00::\/7"]}\n      telemetry: {logs: json}/' \
         serve_config.yaml configs/gpu.yaml
 
 FROM build-cpu AS build-cuda

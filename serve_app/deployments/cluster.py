@@ -34,6 +34,9 @@ os.environ.setdefault("RAY_SERVE_GRPC_MAX_MESSAGE_SIZE", str(4 * 1024**2))
 # idle service takes of a core.
 os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.5")
 os.environ.setdefault("RAY_SERVE_METRICS_EXPORT_INTERVAL_MS", "2000")
+# What processes print goes to files in /tmp, which is memory in a container; without a limit none of them ever ends.
+os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(64 * 1024**2))
+os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import psutil

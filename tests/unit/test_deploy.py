@@ -82,18 +82,25 @@ def test_a_profile_inside_the_image_is_reachable_from_private_networks(name: str
     run("sh", "-c", edit.replace("\\\n", " ") + f" {profile}")
     config = yaml.safe_load(profile.read_text())
     assert config["http_options"]["host"] == "0.0.0.0"
-    networks = AppSettings.model_validate(config["applications"][0]["args"]).ingress.plaintext_from
+    settings = AppSettings.model_validate(config["applications"][0]["args"])
+    networks = settings.ingress.plaintext_from
     assert len(networks) == 6 and all(network.is_private or network.is_loopback for network in networks)
+    assert settings.telemetry.logs == "json"
 
 
 # -- compose -----------------------------------------------------------------------------------------------------------
 
 
+def composed(secrets: Path, *files: Path) -> dict[str, Any]:
+    """What Compose understands of these files, the later laid over the earlier."""
+    named = [part for file in files for part in ("-f", file)]
+    command = (BIN / "docker-compose", *named, "config", "--format", "json")
+    return dict(json.loads(run(*command, env={**os.environ, "DUB_SECRETS": str(secrets)})))
+
+
 @pytest.fixture(scope="module")
 def compose(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The file as Compose understands it."""
-    command = (BIN / "docker-compose", "-f", REPOSITORY / "configs/compose.yaml", "config", "--format", "json")
-    return dict(json.loads(run(*command, env={**os.environ, "DUB_SECRETS": str(tmp_path_factory.mktemp("secrets"))})))
+    return composed(tmp_path_factory.mktemp("secrets"), REPOSITORY / "configs/compose.yaml")
 
 
 def test_compose_starts_a_closed_service(compose: dict[str, Any]) -> None:
@@ -119,6 +126,15 @@ def test_compose_gives_what_the_service_reads_and_keeps_secrets_in_files(compose
         assert not [
             name for name in part["environment"] if re.search("PASSWORD|SECRET|URL", name) and "_FILE" not in name
         ]
+
+
+def test_a_config_of_ones_own_is_laid_over_as_the_documentation_says(tmp_path: Path) -> None:
+    [told] = re.findall(r"```yml\n(services:.*?)```", (REPOSITORY / "docs/deploy.md").read_text(), re.S)
+    (tmp_path / "own.yaml").write_text(told)
+    service = composed(tmp_path, REPOSITORY / "configs/compose.yaml", tmp_path / "own.yaml")["services"]["dubserve"]
+    assert service["command"][:3] == ["dubserve", "serve", "--config"]
+    mounted = {volume["target"]: volume.get("read_only", False) for volume in service["volumes"]}
+    assert mounted == {"/srv/dub": False, str(Path(service["command"][3]).parent): True}
 
 
 # -- Kubernetes --------------------------------------------------------------------------------------------------------
@@ -192,6 +208,7 @@ def test_what_it_deploys_is_what_the_service_and_ray_read() -> None:
     ServeDeploySchema.model_validate(config)
     settings = AppSettings.model_validate(config["applications"][0]["args"])
     assert not settings.ingress.anonymous and settings.ingress.submissions_a_minute
+    assert settings.telemetry.logs == "json"
     default = yaml.safe_load((REPOSITORY / "serve_config.yaml").read_text())
     assert config["grpc_options"] == default["grpc_options"] and config["http_options"]["port"] == 8000
     assert [one["name"] for one in deployments(config)] == [one["name"] for one in deployments(default)]
@@ -202,6 +219,18 @@ def test_what_it_deploys_is_what_the_service_and_ray_read() -> None:
         assert wanted <= cores * replicas, bound.__name__
     constraints = (REPOSITORY / "configs/constraints.txt").read_text()
     assert f"ray=={CLUSTER['rayVersion']}" in constraints.splitlines()
+
+
+def test_its_ray_has_the_variables_of_the_one_that_the_service_starts() -> None:
+    """They are read by every process of Ray, so each pod needs them; the token is made by the operator."""
+    source = (REPOSITORY / "serve_app/deployments/cluster.py").read_text()
+    ours = dict(re.findall(r'^os\.environ\.setdefault\("(RAY_\w+)", (.+)\)', source, re.M))
+    for group in GROUPS:
+        env = group["template"]["spec"]["containers"][0]["env"]
+        given = {one["name"]: one["value"] for one in env if one["name"].startswith("RAY_")}
+        assert ours.keys() - {"RAY_AUTH_TOKEN", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"} <= given.keys()
+        assert 0 < int(given["RAY_ROTATION_MAX_BYTES"]) * (1 + int(given["RAY_ROTATION_BACKUP_COUNT"])) < 2**30
+        assert given["RAY_LOG_TO_STDERR"] == "1", "kubectl logs shows what the replicas print"
 
 
 def test_where_keys_are_wanted_somebody_is_an_operator() -> None:
