@@ -30,6 +30,13 @@ class Gpu:
     onnxruntime: bool
     missing: tuple[str, ...]
 
+    @property
+    def unfit(self) -> str:
+        """Why CTranslate2 cannot compute on a GPU that is there; empty where it can. Without cuDNN it would abort."""
+        if not self.seen:
+            return f"CTranslate2 sees none with driver {self.driver or 'unknown'}"
+        return f"{', '.join(self.missing)} cannot be opened" if self.missing else ""
+
 
 def nvidia_smi(*fields: str) -> list[list[str]]:
     """A row of these fields for each GPU that the driver's own tool lists; none without the tool. Memory is in MiB."""

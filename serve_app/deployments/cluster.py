@@ -49,6 +49,7 @@ from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
 from configs.environment import Tls
 from models.errors import ArtifactMissing, DubError, StageFailed
+from serve_app import machine
 from serve_app.doors.tls import check
 from serve_app.ports import free
 from serve_app.resources import fitted
@@ -236,7 +237,7 @@ def fitting(config: Path, say: Callable[[str], None]) -> ServeDeploySchema:
     """What the config file asks for, as far as this machine has it. Raises StageFailed when it has not."""
     content = yaml.safe_load(config.read_text())
     ServeDeploySchema.model_validate(content)
-    content, warnings = fitted(content, ray.cluster_resources())
+    content, warnings = fitted(content, ray.cluster_resources(), lambda: machine.gpu().unfit)
     for warning in warnings:
         say(warning)
     return ServeDeploySchema.model_validate(content)
