@@ -45,11 +45,11 @@ RUN pip install --no-cache-dir --no-deps -e . \
 
 FROM build-cpu AS build-cuda
 # Both builds of ONNX Runtime write the same folder: the one goes before the other comes, and nothing is installed after.
-RUN pip install --no-cache-dir \
-        'nvidia-cublas-cu12<13' 'nvidia-cuda-runtime-cu12<13' 'nvidia-cuda-nvrtc-cu12<13' \
-        'nvidia-cudnn-cu12>=9,<10' 'nvidia-cufft-cu12<12' 'nvidia-curand-cu12<11' \
-    && pip uninstall -y onnxruntime \
-    && pip install --no-cache-dir --no-deps 'onnxruntime-gpu>=1.23,<1.27'
+# The libraries are those of CUDA 12.8, all of them named, so that no other comes along.
+RUN pip uninstall -y onnxruntime \
+    && pip install --no-cache-dir --no-deps -c configs/constraints.txt \
+        nvidia-cublas-cu12 nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12 nvidia-cudnn-cu12 nvidia-cufft-cu12 \
+        nvidia-curand-cu12 nvidia-nvjitlink-cu12 onnxruntime-gpu
 
 FROM base AS runtime
 WORKDIR /app
@@ -67,7 +67,7 @@ COPY --from=build-cuda /app /app
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility,video \
     NVIDIA=/opt/venv/lib/python3.11/site-packages/nvidia
-ENV LD_LIBRARY_PATH=$NVIDIA/cublas/lib:$NVIDIA/cuda_runtime/lib:$NVIDIA/cuda_nvrtc/lib:$NVIDIA/cudnn/lib:$NVIDIA/cufft/lib:$NVIDIA/curand/lib
+ENV LD_LIBRARY_PATH=$NVIDIA/cublas/lib:$NVIDIA/cuda_runtime/lib:$NVIDIA/cuda_nvrtc/lib:$NVIDIA/cudnn/lib:$NVIDIA/cufft/lib:$NVIDIA/curand/lib:$NVIDIA/nvjitlink/lib
 CMD ["dubserve", "serve", "--config", "configs/gpu.yaml"]
 
 FROM runtime AS cpu

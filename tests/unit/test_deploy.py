@@ -68,6 +68,24 @@ def test_the_dependencies_of_the_image_are_the_projects(tmp_path: Path) -> None:
     assert DOCKERFILE.index("COPY pyproject.toml") < DOCKERFILE.index("pip install") < DOCKERFILE.index("COPY . .")
 
 
+def test_what_the_image_installs_is_pinned_and_of_one_cuda() -> None:
+    """The last command names all the libraries, and brings none along that nobody named."""
+    lines = (REPOSITORY / "configs/constraints.txt").read_text().splitlines()
+    pinned = {name for name, _, release in (line.partition("==") for line in lines) if release}
+    commands = re.findall(r"pip install (.*?)(?=&&|$)", DOCKERFILE.replace("\\\n", ""), re.M)
+    assert len(commands) == 3
+    assert all(
+        "-c configs/constraints.txt" in one or one.endswith("--no-deps -e .") for one in map(str.strip, commands)
+    )
+    *libraries, runtime = commands[-1].split("configs/constraints.txt")[1].split()
+    assert "--no-deps" in commands[-1] and runtime == "onnxruntime-gpu" and {*libraries, runtime} <= pinned
+    assert set(libraries) == {name for name in pinned if name.startswith("nvidia-")}
+    assert all(name.endswith("-cu12") for name in libraries)
+    [path] = re.findall(r"^ENV LD_LIBRARY_PATH=(.*)", DOCKERFILE, re.M)
+    folders = {name.removeprefix("nvidia-").removesuffix("-cu12").replace("-", "_") for name in libraries}
+    assert {part.split("/")[1] for part in path.split(":")} == folders
+
+
 def test_every_folder_with_code_is_a_package_of_the_project() -> None:
     roots = ("configs", "export", "models", "serve_app")
     folders = {path.parent for root in roots for path in (REPOSITORY / root).rglob("*.py")}
