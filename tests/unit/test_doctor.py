@@ -20,6 +20,7 @@ from serve_app import doctor, machine
 from serve_app.__main__ import app
 from serve_app.doctor import Finding, Patient, examine
 from serve_app.jobs.database import Database
+from serve_app.media import limits
 from tests.conftest import REPOSITORY
 from tests.service import free_port, sealed
 
@@ -221,10 +222,23 @@ def test_cores_follow_the_limit_of_a_container(tmp_path: Path, monkeypatch: pyte
     allowed = float(len(os.sched_getaffinity(0)))
     for content, cores in (("50000 100000\n", 0.5), ("max 100000\n", allowed), ("nonsense", allowed)):
         (tmp_path / "cpu.max").write_text(content)
-        monkeypatch.setattr(machine, "CGROUP", tmp_path / "cpu.max")
+        monkeypatch.setattr(machine, "CGROUP", tmp_path)
         assert machine.cores() == cores
     monkeypatch.setattr(machine, "CGROUP", tmp_path / "nothing")
     assert machine.cores() == allowed
+
+
+def test_memory_follows_the_limit_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    total = machine.memory()[1]
+    limit, idle = 512 * 1024**2, 100 * 1024**2
+    for name, content in {"max": limit, "current": limit, "stat": f"anon 1\ninactive_file {idle}"}.items():
+        (tmp_path / f"memory.{name}").write_text(f"{content}\n")
+    assert machine.memory() == (idle, limit)
+    assert limits.memory.__wrapped__() == limit * 3 // 4, "what ffmpeg may take leaves room in it too"
+    assert findings(patient(), doctor.cores_and_memory)["memory"].said == "0.1 GiB available of 0.5 GiB"
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.memory()[1] == total
 
 
 # -- ffmpeg and fonts --------------------------------------------------------------------------------------------------
