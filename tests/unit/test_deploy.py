@@ -301,7 +301,7 @@ def test_nobody_reaches_ray_or_the_job_store_but_those_who_must() -> None:
     open_ports = [
         port["port"] for rule in policies["dubserve"]["ingress"] if "from" not in rule for port in rule["ports"]
     ]
-    assert open_ports == [8000, 50051, 50052]
+    assert open_ports == [8000, 50051] == [port["port"] for port in RAY["spec"]["serveService"]["spec"]["ports"]]
     [rule] = policies["dubserve-postgres"]["ingress"]
     assert rule["from"] == [{"podSelector": {"matchLabels": {"app": "dubserve"}}}]
     labels = {json.dumps(group["template"]["metadata"]["labels"]) for group in GROUPS}
