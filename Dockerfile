@@ -35,20 +35,21 @@ COPY configs/constraints.txt configs/
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; extras = p['optional-dependencies']; print(*p['dependencies'], *(one for extra in ('demo', 'postgres', 'cjk') for one in extras[extra]), sep='\n')" > /tmp/requirements.txt \
     && pip install --no-cache-dir -c configs/constraints.txt -r /tmp/requirements.txt
 COPY . .
-# Inside a container the loopback address would be out of everybody's reach, and whoever calls comes from a private one.
+# Inside a container the loopback address would be out of everybody's reach, and whoever calls comes from a private one;
+# what is printed is collected by a machine.
 RUN pip install --no-cache-dir --no-deps -e . \
     && python -m compileall -q configs export models serve_app \
     && sed -i -e 's/host: 127\.0\.0\.1/host: 0.0.0.0/' \
-        -e 's/^    args:$/    args:\n      ingress: {plaintext_from: [127.0.0.0\/8, 10.0.0.0\/8, 172.16.0.0\/12, 192.168.0.0\/16, "::1\/128", "fc00::\/7"]}/' \
+        -e 's/^    args:$/    args:\n      ingress: {plaintext_from: [127.0.0.0\/8, 10.0.0.0\/8, 172.16.0.0\/12, 192.168.0.0\/16, "::1\/128", "fc00::\/7"]}\n      telemetry: {logs: json}/' \
         serve_config.yaml configs/gpu.yaml
 
 FROM build-cpu AS build-cuda
 # Both builds of ONNX Runtime write the same folder: the one goes before the other comes, and nothing is installed after.
-RUN pip install --no-cache-dir \
-        'nvidia-cublas-cu12<13' 'nvidia-cuda-runtime-cu12<13' 'nvidia-cuda-nvrtc-cu12<13' \
-        'nvidia-cudnn-cu12>=9,<10' 'nvidia-cufft-cu12<12' 'nvidia-curand-cu12<11' \
-    && pip uninstall -y onnxruntime \
-    && pip install --no-cache-dir --no-deps 'onnxruntime-gpu>=1.23,<1.27'
+# The libraries are those of CUDA 12.8, all of them named, so that no other comes along.
+RUN pip uninstall -y onnxruntime \
+    && pip install --no-cache-dir --no-deps -c configs/constraints.txt \
+        nvidia-cublas-cu12 nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12 nvidia-cudnn-cu12 nvidia-cufft-cu12 \
+        nvidia-curand-cu12 nvidia-nvjitlink-cu12 onnxruntime-gpu
 
 FROM base AS runtime
 WORKDIR /app
@@ -66,7 +67,7 @@ COPY --from=build-cuda /app /app
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility,video \
     NVIDIA=/opt/venv/lib/python3.11/site-packages/nvidia
-ENV LD_LIBRARY_PATH=$NVIDIA/cublas/lib:$NVIDIA/cuda_runtime/lib:$NVIDIA/cuda_nvrtc/lib:$NVIDIA/cudnn/lib:$NVIDIA/cufft/lib:$NVIDIA/curand/lib
+ENV LD_LIBRARY_PATH=$NVIDIA/cublas/lib:$NVIDIA/cuda_runtime/lib:$NVIDIA/cuda_nvrtc/lib:$NVIDIA/cudnn/lib:$NVIDIA/cufft/lib:$NVIDIA/curand/lib:$NVIDIA/nvjitlink/lib
 CMD ["dubserve", "serve", "--config", "configs/gpu.yaml"]
 
 FROM runtime AS cpu

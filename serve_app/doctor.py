@@ -31,7 +31,7 @@ from serve_app.jobs import migrations
 from serve_app.jobs.database import Database
 from serve_app.media import ffmpeg, glyphs, mp4
 from serve_app.ports import free
-from serve_app.resources import Config, asked, deployments, fitted, least, most
+from serve_app.resources import Config, asked, by_name, deployments, fitted, least, most
 
 State = Literal["fine", "warning", "fault"]
 
@@ -111,12 +111,12 @@ def gpu(patient: Patient) -> Findings:
         install = "the config asks for one: the engines run on the CPU; check nvidia-smi, and --gpus all in a container"
         yield Finding("GPU", "warning" if wanted or found.driver else "fine", said, install if wanted else "")
         return
-    yield Finding("GPU", "fine", f"{found.seen}, driver {found.driver or 'unknown'}, {', '.join(found.precisions)}")
-    if found.missing:
-        what = f"{', '.join(found.missing)} cannot be opened"
-        yield Finding(
-            "CUDA", "fault" if wanted else "warning", what, "install CUDA 12 and cuDNN 9, as the Dockerfile does"
-        )
+    kinds = [f"{name} with {gib(float(mib) * 2**20)}" for name, mib in machine.nvidia_smi("name", "memory.total")]
+    told = [*kinds, f"driver {found.driver or 'unknown'}", *found.precisions]
+    yield Finding("GPU", "fine", f"{found.seen}, {', '.join(told)}")
+    if found.unfit:
+        state: State = "fault" if wanted and by_name(patient.config) else "warning"
+        yield Finding("CUDA", state, found.unfit, "install CUDA 12 and cuDNN 9, as the Dockerfile does")
     if not found.onnxruntime:
         yield Finding("ONNX Runtime", "fine", "built for CPUs: translation stays there")
     if not wanted:
@@ -263,8 +263,8 @@ def answers(port: int, secure: bool) -> bool:
 
 def what_runs_where(patient: Patient) -> Findings:
     yield Finding("Ray", "fine", version("ray"))
-    there = {"CPU": machine.cores(), "GPU": float(machine.gpu().seen)}
-    fits, _ = fitted(patient.config, there)
+    gpus = machine.gpu()
+    fits, _ = fitted(patient.config, {"CPU": machine.cores(), "GPU": float(gpus.seen)}, lambda: gpus.unfit)
     for part in deployments(fits):
         options, fewest, all_of_it = part.get("ray_actor_options", {}), least(part), most(part)
         many = f"{fewest}" if fewest == all_of_it else f"{fewest} to {all_of_it}"

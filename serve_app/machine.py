@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 DRIVER = Path("/proc/driver/nvidia/version")
-CGROUP = Path("/sys/fs/cgroup/cpu.max")
+CGROUP = Path("/sys/fs/cgroup")
 CUDA_LIBRARIES = ("libcublas.so.12", "libcudart.so.12", "libcudnn.so.9", "libcufft.so.11", "libcurand.so.10")
 """What CTranslate2 and ONNX Runtime open at their first computation: CUDA 12 and cuDNN 9."""
 QUICK_S = 20.0
@@ -29,6 +29,13 @@ class Gpu:
     precisions: tuple[str, ...]
     onnxruntime: bool
     missing: tuple[str, ...]
+
+    @property
+    def unfit(self) -> str:
+        """Why CTranslate2 cannot compute on a GPU that is there; empty where it can. Without cuDNN it would abort."""
+        if not self.seen:
+            return f"CTranslate2 sees none with driver {self.driver or 'unknown'}"
+        return f"{', '.join(self.missing)} cannot be opened" if self.missing else ""
 
 
 def nvidia_smi(*fields: str) -> list[list[str]]:
@@ -45,16 +52,24 @@ def cores() -> float:
     """Those that this process may use; in a container what its limit allows."""
     allowed = float(len(os.sched_getaffinity(0)))
     try:
-        quota, period = CGROUP.read_text().split()
+        quota, period = (CGROUP / "cpu.max").read_text().split()
         return min(allowed, int(quota) / int(period))
     except (OSError, ValueError):  # no cgroup, or `max`
         return allowed
 
 
 def memory() -> tuple[int, int]:
-    """Bytes that are available now, and all there are."""
+    """Bytes that are available now, and all there are; in a container what its limit leaves, and the limit.
+
+    Pages of files count as used there although the kernel could drop them, so those that lie idle are added.
+    """
     now = psutil.virtual_memory()
-    return now.available, now.total
+    try:
+        limit, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        told = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines() if line)
+        return min(now.available, limit - used + int(told["inactive_file"])), min(now.total, limit)
+    except (OSError, ValueError, KeyError):  # no cgroup, or `max`
+        return now.available, now.total
 
 
 def gpu() -> Gpu:

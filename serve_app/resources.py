@@ -1,11 +1,12 @@
 """Makes a config fit the machine: Serve would wait forever for a GPU, or for cores, that are not there.
 
-A profile that asks for GPUs runs on a machine without any, on its cores and more slowly, with a warning. A machine that
-has some, but too few, is a mistake that nobody should guess about, and an error. Cores are bookkeeping, since threads
+A profile that asks for GPUs runs on a machine without any, on its cores and more slowly, with a warning; and likewise
+where CUDA cannot be used, unless an engine asks for it by name. A machine that has some, but too few, is a mistake that
+nobody should guess about, and an error. Cores are bookkeeping, since threads
 are counted in `args:`: where a config asks for more than there are, every part is given its share of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -18,8 +19,10 @@ GPU_ONLY = ("batch_s", "compute_type", "gpu_memory_mb", "cache_tokens", "batch_t
 """Settings of an engine that were chosen for a GPU; on the CPU their defaults are right."""
 
 
-def fitted(config: Config, there: Mapping[str, float]) -> tuple[Config, list[str]]:
+def fitted(config: Config, there: Mapping[str, float], unfit: Callable[[], str] = str) -> tuple[Config, list[str]]:
     """`config` as this machine can run it, and a sentence for whatever is different; `there` is Ray's CPU and GPU.
+
+    `unfit` is asked only where GPUs are wanted and there: why CUDA cannot be used, or an empty string.
 
     Raises StageFailed when it asks for more GPUs than there are, and there are some.
     """
@@ -33,6 +36,9 @@ def fitted(config: Config, there: Mapping[str, float]) -> tuple[Config, list[str
             raise StageFailed("serve", message)
         config = on_cpu(config)
         warnings.append("warning: the config asks for a GPU and there is none here: its engines run on the CPU, slowly")
+    elif wanted and not by_name(config) and (reason := unfit()):
+        config = on_cpu(config)
+        warnings.append(f"warning: the GPU cannot be used ({reason}): the engines run on the CPU, slowly")
     wanted = asked(config, "num_cpus")
     if wanted > cores > 0:
         config = shared(config, cores / wanted)
@@ -62,14 +68,22 @@ def deployments(config: Config) -> list[Config]:
     return [one for application in config["applications"] for one in application.get("deployments", ())]
 
 
+def engines(config: Config) -> list[Config]:
+    return [one for each in config["applications"] for one in (each.get("args") or {}).get("engines", {}).values()]
+
+
+def by_name(config: Config) -> bool:
+    """Whether an engine has to compute with CUDA or not at all."""
+    return any(engine.get("device") == "cuda" for engine in engines(config))
+
+
 def on_cpu(config: Config) -> Config:
     config = deepcopy(config)
-    for application in config["applications"]:
-        for engine in (application.get("args") or {}).get("engines", {}).values():
-            if engine.get("device") == "cuda":
-                engine["device"] = "cpu"
-                for name in GPU_ONLY:
-                    engine.pop(name, None)
+    for engine in engines(config):
+        if engine.get("device") in ("cuda", "auto"):
+            engine["device"] = "cpu"
+            for name in GPU_ONLY:
+                engine.pop(name, None)
     for deployment in deployments(config):
         if deployment.get("ray_actor_options", {}).pop("num_gpus", None):
             deployment.pop("autoscaling_config", None)

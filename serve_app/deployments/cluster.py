@@ -34,6 +34,9 @@ os.environ.setdefault("RAY_SERVE_GRPC_MAX_MESSAGE_SIZE", str(4 * 1024**2))
 # idle service takes of a core.
 os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.5")
 os.environ.setdefault("RAY_SERVE_METRICS_EXPORT_INTERVAL_MS", "2000")
+# What processes print goes to files in /tmp, which is memory in a container; without a limit none of them ever ends.
+os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(64 * 1024**2))
+os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import psutil
@@ -46,6 +49,7 @@ from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
 from configs.environment import Tls
 from models.errors import ArtifactMissing, DubError, StageFailed
+from serve_app import machine
 from serve_app.doors.tls import check
 from serve_app.ports import free
 from serve_app.resources import fitted
@@ -233,7 +237,7 @@ def fitting(config: Path, say: Callable[[str], None]) -> ServeDeploySchema:
     """What the config file asks for, as far as this machine has it. Raises StageFailed when it has not."""
     content = yaml.safe_load(config.read_text())
     ServeDeploySchema.model_validate(content)
-    content, warnings = fitted(content, ray.cluster_resources())
+    content, warnings = fitted(content, ray.cluster_resources(), lambda: machine.gpu().unfit)
     for warning in warnings:
         say(warning)
     return ServeDeploySchema.model_validate(content)

@@ -14,21 +14,17 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-
-import psutil
 
 from configs.app import JobSettings, Roots
+from serve_app import machine
 from serve_app.jobs.store import Store
-from serve_app.machine import nvidia_smi
 
 logger = logging.getLogger(__name__)
 
 WAITS = "Waiting for room on the server:"
-CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +39,15 @@ class Headroom:
 
 def headroom(roots: Roots, gpus: bool = False) -> Headroom:
     disks = (shutil.disk_usage(root).free for root in (roots.work, roots.artifacts))
-    memory = min([psutil.virtual_memory().available, *_left_to_container(CGROUP)])
+    memory, _ = machine.memory()
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
     return Headroom(memory, min(disks), load, _left_on_gpus() if gpus else None)
 
 
 def _left_on_gpus() -> int | None:
     """None where the driver's tool is not there or tells none."""
-    free = [int(mib) * 2**20 for (mib,) in nvidia_smi("memory.free") if mib.isdecimal()]
+    free = [int(mib) * 2**20 for (mib,) in machine.nvidia_smi("memory.free") if mib.isdecimal()]
     return min(free, default=None)
-
-
-def _left_to_container(cgroup: Path) -> Iterator[int]:
-    """Nothing where no limit is set. Pages of files count as used although the kernel could drop them."""
-    try:
-        limit, used = ((cgroup / f"memory.{name}").read_text().strip() for name in ("max", "current"))
-        inactive = next(
-            int(line.split()[1])
-            for line in (cgroup / "memory.stat").read_text().splitlines()
-            if line.startswith("inactive_file ")
-        )
-    except (OSError, StopIteration):
-        return
-    if limit.isdigit():
-        yield int(limit) - int(used) + inactive
 
 
 class Admission:

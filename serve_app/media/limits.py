@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import ceil
 
-import psutil
+from serve_app import machine
 
 GIB = 1024**3
 
@@ -60,8 +60,8 @@ def _lower(what: int, most: int, grace: int = 0) -> None:
 
 @cache
 def memory() -> int:
-    """Bytes that one child may take: 8 GiB, enough for pictures of 8192 × 4320, or three quarters of this machine."""
-    return min(8 * GIB, psutil.virtual_memory().total * 3 // 4)
+    """Bytes that one child may take: 8 GiB, enough for pictures of 8192 × 4320, or three quarters of all there are."""
+    return min(8 * GIB, machine.memory()[1] * 3 // 4)
 
 
 def working(wall_s: float) -> Limits:

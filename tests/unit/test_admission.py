@@ -12,6 +12,7 @@ import pytest
 
 from configs.app import AppSettings, JobSettings
 from models.errors import OutOfSpace, StageFailed
+from serve_app import machine
 from serve_app.engines import Models
 from serve_app.jobs import admission
 from serve_app.jobs.admission import Admission, Headroom, headroom
@@ -82,7 +83,7 @@ def test_the_machine_is_read_and_so_is_a_container(
     assert whole.memory > 0 and whole.disk > 0 and whole.load >= 0
     group = tmp_path / "cgroup"
     group.mkdir()
-    monkeypatch.setattr(admission, "CGROUP", group)
+    monkeypatch.setattr(machine, "CGROUP", group)
     for name, text in {"max": "1000", "current": "900", "stat": "anon 1\ninactive_file 50\n"}.items():
         (group / f"memory.{name}").write_text(text + "\n")
     assert headroom(house.roots).memory == 150

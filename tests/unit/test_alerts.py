@@ -148,7 +148,7 @@ def test_everything_has_its_panel_and_every_alert_its_advice() -> None:
         assert f"`{rule['alert']}`" in told and rule["annotations"]["summary"] and rule["annotations"]["description"]
 
 
-@pytest.mark.skipif(not PROMTOOL, reason="promtool is not installed (Debian: apt-get install prometheus)")
+@pytest.mark.skipif(not PROMTOOL, reason="promtool is not installed (it is in Debian's package prometheus)")
 def test_each_alert_fires_when_it_should_and_not_before() -> None:
     command = [PROMTOOL, "test", "rules", str(REPOSITORY / "tests/data/alerts.yaml")]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)  # type: ignore[arg-type]

@@ -19,6 +19,8 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
+from ray.dashboard.http_server_agent import PUBLIC_EXACT_PATHS
 from ray.serve.schema import ServeDeploySchema
 
 from configs.app import AppSettings
@@ -31,6 +33,7 @@ DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 ROOTS = {"UPLOADS_DIR", "ARTIFACTS_DIR", "TEMP_WORK_DIR"}
 KUBERNETES = "1.34"
+PROFILES = ("serve_config.yaml", "configs/gpu.yaml")
 
 
 def run(*command: str | Path, **options: Any) -> str:
@@ -65,6 +68,24 @@ def test_the_dependencies_of_the_image_are_the_projects(tmp_path: Path) -> None:
     assert DOCKERFILE.index("COPY pyproject.toml") < DOCKERFILE.index("pip install") < DOCKERFILE.index("COPY . .")
 
 
+def test_what_the_image_installs_is_pinned_and_of_one_cuda() -> None:
+    """The last command names all the libraries, and brings none along that nobody named."""
+    lines = (REPOSITORY / "configs/constraints.txt").read_text().splitlines()
+    pinned = {name for name, _, release in (line.partition("==") for line in lines) if release}
+    commands = re.findall(r"pip install (.*?)(?=&&|$)", DOCKERFILE.replace("\\\n", ""), re.M)
+    assert len(commands) == 3
+    assert all(
+        "-c configs/constraints.txt" in one or one.endswith("--no-deps -e .") for one in map(str.strip, commands)
+    )
+    *libraries, runtime = commands[-1].split("configs/constraints.txt")[1].split()
+    assert "--no-deps" in commands[-1] and runtime == "onnxruntime-gpu" and {*libraries, runtime} <= pinned
+    assert set(libraries) == {name for name in pinned if name.startswith("nvidia-")}
+    assert all(name.endswith("-cu12") for name in libraries)
+    [path] = re.findall(r"^ENV LD_LIBRARY_PATH=(.*)", DOCKERFILE, re.M)
+    folders = {name.removeprefix("nvidia-").removesuffix("-cu12").replace("-", "_") for name in libraries}
+    assert {part.split("/")[1] for part in path.split(":")} == folders
+
+
 def test_every_folder_with_code_is_a_package_of_the_project() -> None:
     roots = ("configs", "export", "models", "serve_app")
     folders = {path.parent for root in roots for path in (REPOSITORY / root).rglob("*.py")}
@@ -72,25 +93,32 @@ def test_every_folder_with_code_is_a_package_of_the_project() -> None:
     assert named == set(PROJECT["tool"]["setuptools"]["packages"])
 
 
-@pytest.mark.parametrize("name", ["serve_config.yaml", "configs/gpu.yaml"])
+@pytest.mark.parametrize("name", PROFILES)
 def test_a_profile_inside_the_image_is_reachable_from_private_networks(name: str, tmp_path: Path) -> None:
     [edit] = re.findall(r"&& (sed -i .*\n\s+-e .*?) \\\n", DOCKERFILE)
     profile = shutil.copy(REPOSITORY / name, tmp_path / "profile.yaml")
     run("sh", "-c", edit.replace("\\\n", " ") + f" {profile}")
     config = yaml.safe_load(profile.read_text())
     assert config["http_options"]["host"] == "0.0.0.0"
-    networks = AppSettings.model_validate(config["applications"][0]["args"]).ingress.plaintext_from
+    settings = AppSettings.model_validate(config["applications"][0]["args"])
+    networks = settings.ingress.plaintext_from
     assert len(networks) == 6 and all(network.is_private or network.is_loopback for network in networks)
+    assert settings.telemetry.logs == "json"
 
 
 # -- compose -----------------------------------------------------------------------------------------------------------
 
 
+def composed(secrets: Path, *files: Path) -> dict[str, Any]:
+    """What Compose understands of these files, the later laid over the earlier."""
+    named = [part for file in files for part in ("-f", file)]
+    command = (BIN / "docker-compose", *named, "config", "--format", "json")
+    return dict(json.loads(run(*command, env={**os.environ, "DUB_SECRETS": str(secrets)})))
+
+
 @pytest.fixture(scope="module")
 def compose(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The file as Compose understands it."""
-    command = (BIN / "docker-compose", "-f", REPOSITORY / "configs/compose.yaml", "config", "--format", "json")
-    return dict(json.loads(run(*command, env={**os.environ, "DUB_SECRETS": str(tmp_path_factory.mktemp("secrets"))})))
+    return composed(tmp_path_factory.mktemp("secrets"), REPOSITORY / "configs/compose.yaml")
 
 
 def test_compose_starts_a_closed_service(compose: dict[str, Any]) -> None:
@@ -116,6 +144,15 @@ def test_compose_gives_what_the_service_reads_and_keeps_secrets_in_files(compose
         assert not [
             name for name in part["environment"] if re.search("PASSWORD|SECRET|URL", name) and "_FILE" not in name
         ]
+
+
+def test_a_config_of_ones_own_is_laid_over_as_the_documentation_says(tmp_path: Path) -> None:
+    [told] = re.findall(r"```yml\n(services:.*?)```", (REPOSITORY / "docs/deploy.md").read_text(), re.S)
+    (tmp_path / "own.yaml").write_text(told)
+    service = composed(tmp_path, REPOSITORY / "configs/compose.yaml", tmp_path / "own.yaml")["services"]["dubserve"]
+    assert service["command"][:3] == ["dubserve", "serve", "--config"]
+    mounted = {volume["target"]: volume.get("read_only", False) for volume in service["volumes"]}
+    assert mounted == {"/srv/dub": False, str(Path(service["command"][3]).parent): True}
 
 
 # -- Kubernetes --------------------------------------------------------------------------------------------------------
@@ -189,6 +226,7 @@ def test_what_it_deploys_is_what_the_service_and_ray_read() -> None:
     ServeDeploySchema.model_validate(config)
     settings = AppSettings.model_validate(config["applications"][0]["args"])
     assert not settings.ingress.anonymous and settings.ingress.submissions_a_minute
+    assert settings.telemetry.logs == "json"
     default = yaml.safe_load((REPOSITORY / "serve_config.yaml").read_text())
     assert config["grpc_options"] == default["grpc_options"] and config["http_options"]["port"] == 8000
     assert [one["name"] for one in deployments(config)] == [one["name"] for one in deployments(default)]
@@ -199,6 +237,29 @@ def test_what_it_deploys_is_what_the_service_and_ray_read() -> None:
         assert wanted <= cores * replicas, bound.__name__
     constraints = (REPOSITORY / "configs/constraints.txt").read_text()
     assert f"ray=={CLUSTER['rayVersion']}" in constraints.splitlines()
+
+
+def test_its_ray_has_the_variables_of_the_one_that_the_service_starts() -> None:
+    """They are read by every process of Ray, so each pod needs them; the token is made by the operator."""
+    source = (REPOSITORY / "serve_app/deployments/cluster.py").read_text()
+    ours = dict(re.findall(r'^os\.environ\.setdefault\("(RAY_\w+)", (.+)\)', source, re.M))
+    for group in GROUPS:
+        env = group["template"]["spec"]["containers"][0]["env"]
+        given = {one["name"]: one["value"] for one in env if one["name"].startswith("RAY_")}
+        assert ours.keys() - {"RAY_AUTH_TOKEN", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"} <= given.keys()
+        assert 0 < int(given["RAY_ROTATION_MAX_BYTES"]) * (1 + int(given["RAY_ROTATION_BACKUP_COUNT"])) < 2**30
+        assert given["RAY_LOG_TO_STDERR"] == "1", "kubectl logs shows what the replicas print"
+
+
+def test_where_keys_are_wanted_somebody_is_an_operator() -> None:
+    """Else nobody's key opens /metrics, and the alert that nothing answers there would fire for ever."""
+    profiles = [yaml.safe_load((REPOSITORY / name).read_text()) for name in PROFILES]
+    shipped = [*profiles, yaml.safe_load(RAY["spec"]["serveConfigV2"])]
+    doors = [AppSettings.model_validate(one["applications"][0]["args"]).ingress for one in shipped]
+    assert all(door.operators for door in doors if not door.anonymous)
+    told = (REPOSITORY / "docs/deploy.md").read_text()
+    for name in doors[-1].operators:
+        assert f"dubserve tenants add {name}" in told and f"dubserve keys issue {name}" in told
 
 
 def test_its_pods_are_closed_and_share_what_they_must() -> None:
@@ -218,6 +279,19 @@ def test_its_pods_are_closed_and_share_what_they_must() -> None:
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
 
 
+def test_its_pods_tell_their_health_without_a_tool_that_the_image_lacks() -> None:
+    """A container without probes of its own gets the operator's, which run wget."""
+    containers = [one for group in GROUPS for one in group["template"]["spec"]["containers"]]
+    raylet = {"path": "/api/healthz", "port": DEFAULT_DASHBOARD_AGENT_LISTEN_PORT}
+    for container in containers:
+        assert container["startupProbe"]["httpGet"] == container["livenessProbe"]["httpGet"] == raylet
+        assert "httpGet" in container["readinessProbe"]
+    assert raylet["path"] in PUBLIC_EXACT_PATHS, "the kubelet has no token of Ray's"
+    for worker in containers[1:]:
+        assert worker["readinessProbe"]["httpGet"] == {"path": "/-/healthz", "port": "serve"}
+        assert {"name": "serve", "containerPort": 8000} in worker["ports"]
+
+
 def postgres() -> Any:
     return next(one for one in MANIFESTS if one["kind"] == "StatefulSet")
 
@@ -227,7 +301,7 @@ def test_nobody_reaches_ray_or_the_job_store_but_those_who_must() -> None:
     open_ports = [
         port["port"] for rule in policies["dubserve"]["ingress"] if "from" not in rule for port in rule["ports"]
     ]
-    assert open_ports == [8000, 50051, 50052]
+    assert open_ports == [8000, 50051] == [port["port"] for port in RAY["spec"]["serveService"]["spec"]["ports"]]
     [rule] = policies["dubserve-postgres"]["ingress"]
     assert rule["from"] == [{"podSelector": {"matchLabels": {"app": "dubserve"}}}]
     labels = {json.dumps(group["template"]["metadata"]["labels"]) for group in GROUPS}

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import onnxruntime
@@ -21,6 +20,7 @@ from serve_app import doctor, machine
 from serve_app.__main__ import app
 from serve_app.doctor import Finding, Patient, examine
 from serve_app.jobs.database import Database
+from serve_app.media import limits
 from tests.conftest import REPOSITORY
 from tests.service import free_port, sealed
 
@@ -177,7 +177,7 @@ def test_doors_that_are_wide_open_are_told(home: Path) -> None:
         (0, (), "serve_config.yaml", {"GPU": "fine"}),
         (0, (), "configs/gpu.yaml", {"GPU": "warning"}),
         (1, (), "configs/gpu.yaml", {"GPU": "fine"}),
-        (1, ("libcudnn.so.9",), "configs/gpu.yaml", {"GPU": "fine", "CUDA": "fault"}),
+        (1, ("libcudnn.so.9",), "configs/gpu.yaml", {"GPU": "fine", "CUDA": "warning"}),
         (1, (), "serve_config.yaml", {"GPU": "fine", "profile": "warning"}),
     ],
 )
@@ -188,6 +188,24 @@ def test_a_gpu_and_a_profile(
     monkeypatch.setattr(machine, "gpu", lambda: there)
     found = findings(patient(profile), doctor.gpu)
     assert {about: finding.state for about, finding in found.items()} == expected
+
+
+def test_a_gpu_is_told_by_name_and_cuda_by_name_is_a_fault_without_its_libraries(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = home / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA H200, 143771'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(home), prepend=os.pathsep)
+    there = machine.Gpu("570.1", 1, ("float16",), True, ("libcudnn.so.9",))
+    monkeypatch.setattr(machine, "gpu", lambda: there)
+    looked_at = patient("configs/gpu.yaml")
+    found = findings(looked_at, doctor.gpu)
+    assert found["GPU"].said == "1, NVIDIA H200 with 140.4 GiB, driver 570.1, float16"
+    assert found["CUDA"].said == "libcudnn.so.9 cannot be opened"
+    assert "GPU" not in findings(looked_at, doctor.what_runs_where)["Recognizer"].said, "it runs on the CPU"
+    looked_at.config["applications"][0]["args"]["engines"]["asr"]["device"] = "cuda"
+    assert findings(looked_at, doctor.gpu)["CUDA"].state == "fault"
 
 
 def test_what_the_engines_see_is_asked_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,10 +222,23 @@ def test_cores_follow_the_limit_of_a_container(tmp_path: Path, monkeypatch: pyte
     allowed = float(len(os.sched_getaffinity(0)))
     for content, cores in (("50000 100000\n", 0.5), ("max 100000\n", allowed), ("nonsense", allowed)):
         (tmp_path / "cpu.max").write_text(content)
-        monkeypatch.setattr(machine, "CGROUP", tmp_path / "cpu.max")
+        monkeypatch.setattr(machine, "CGROUP", tmp_path)
         assert machine.cores() == cores
     monkeypatch.setattr(machine, "CGROUP", tmp_path / "nothing")
     assert machine.cores() == allowed
+
+
+def test_memory_follows_the_limit_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    total = machine.memory()[1]
+    limit, idle = 512 * 1024**2, 100 * 1024**2
+    for name, content in {"max": limit, "current": limit, "stat": f"anon 1\ninactive_file {idle}"}.items():
+        (tmp_path / f"memory.{name}").write_text(f"{content}\n")
+    assert machine.memory() == (idle, limit)
+    assert limits.memory.__wrapped__() == limit * 3 // 4, "what ffmpeg may take leaves room in it too"
+    assert findings(patient(), doctor.cores_and_memory)["memory"].said == "0.1 GiB available of 0.5 GiB"
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.memory()[1] == total
 
 
 # -- ffmpeg and fonts --------------------------------------------------------------------------------------------------
@@ -241,9 +272,9 @@ def test_a_look_that_fails_is_a_finding_and_tells_no_secrets(home: Path) -> None
 
 
 def test_what_runs_where_follows_the_machine(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "gpu", lambda: SimpleNamespace(seen=1))
+    monkeypatch.setattr(machine, "gpu", lambda: machine.Gpu("570.1", 1, ("float16",), True, ()))
     monkeypatch.setattr(machine, "cores", lambda: 16.0)
     found = findings(patient("configs/gpu.yaml"), doctor.what_runs_where)
     assert found["Recognizer"].said == "1 to 2, each with 1 cores, 0.45 GPU"
-    monkeypatch.setattr(machine, "gpu", lambda: SimpleNamespace(seen=0))
+    monkeypatch.setattr(machine, "gpu", lambda: machine.Gpu("", 0, (), True, ()))
     assert "GPU" not in findings(patient("configs/gpu.yaml"), doctor.what_runs_where)["Recognizer"].said

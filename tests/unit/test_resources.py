@@ -1,5 +1,6 @@
 """A config is made to fit the machine, and the profiles that come with the service fit one."""
 
+from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,7 +57,7 @@ def test_the_fractions_of_a_gpu_add_up_to_one_at_most() -> None:
 
 def test_memory_of_the_gpu_is_bounded() -> None:
     engines = AppSettings.model_validate(GPU["applications"][0]["args"]).engines
-    assert engines.asr.device == "cuda" and engines.asr.batch_s <= 240
+    assert engines.asr.device == "auto" and engines.asr.batch_s <= 240
     assert 0 < engines.translation.gpu_memory_mb <= 1024
 
 
@@ -77,6 +78,26 @@ def test_without_a_gpu_the_profile_runs_on_the_cores_there_are() -> None:
 def test_with_a_gpu_it_is_left_alone() -> None:
     fits, warnings = fitted(GPU, {"CPU": 16.0, "GPU": 1.0})
     assert fits is GPU and warnings == []
+
+
+def test_a_gpu_that_cuda_cannot_use_leaves_the_profile_to_the_cores() -> None:
+    fits, [warning] = fitted(GPU, {"CPU": 16.0, "GPU": 1.0}, lambda: "libcudnn.so.9 cannot be opened")
+    assert warning.startswith("warning") and "libcudnn.so.9 cannot be opened" in warning
+    assert fits == fitted(GPU, {"CPU": 16.0})[0] and asked(fits, "num_gpus") == 0
+
+
+def test_cuda_by_name_is_not_replaced() -> None:
+    named = deepcopy(GPU)
+    named["applications"][0]["args"]["engines"]["asr"]["device"] = "cuda"
+    assert fitted(named, {"CPU": 16.0, "GPU": 1.0}, lambda: "broken") == (named, [])
+    assert fitted(named, {"CPU": 16.0})[0] == fitted(GPU, {"CPU": 16.0})[0], "where there is none, it is"
+
+
+def test_a_machine_that_is_not_asked_for_a_gpu_is_not_looked_at() -> None:
+    def never() -> str:
+        raise AssertionError
+
+    assert fitted(PROFILES["serve_config.yaml"], {"CPU": 2.0, "GPU": 1.0}, never)[1] == []
 
 
 def test_too_few_gpus_are_an_error() -> None:
