@@ -63,7 +63,7 @@ def open_files() -> Iterator[str]:
 
 
 def test_an_upload_lies_in_the_work_folder_until_all_of_it_is_there(served: Service, http: httpx.Client) -> None:
-    spool, lay = f"{served.work / FOLDER}/", []
+    spool, lay = f"{served.work / FOLDER}/", list[str]()
 
     def body() -> Iterator[bytes]:
         head = 'content-disposition: form-data; name="file"; filename="a.mp4"'
