@@ -4,12 +4,14 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
 import pytest
 
+from serve_app.doors.spool import FOLDER
 from tests.service import Service
 
 
@@ -51,6 +53,30 @@ def test_the_result_links_files_that_can_be_read_in_ranges(http: httpx.Client, d
     report = http.get(result["artifacts"]["report.json"]).json()
     assert len(report["segments"]) > 3
     assert all(row["translation"].startswith("[fr]") for row in report["segments"])
+
+
+def open_files() -> Iterator[str]:
+    """The targets of all open files on this machine, as far as we may see them; those that have no name as well."""
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            yield str(descriptor.readlink())
+
+
+def test_an_upload_lies_in_the_work_folder_until_all_of_it_is_there(served: Service, http: httpx.Client) -> None:
+    spool, lay = f"{served.work / FOLDER}/", list[str]()
+
+    def body() -> Iterator[bytes]:
+        head = 'content-disposition: form-data; name="file"; filename="a.mp4"'
+        yield f"--xx\r\n{head}\r\n\r\n".encode() + bytes(3 * 1024**2)
+        until = time.monotonic() + 30
+        while not lay and time.monotonic() < until:
+            lay.extend(file for file in open_files() if file.startswith(spool))
+        yield b'\r\n--xx\r\ncontent-disposition: form-data; name="target_lang"\r\n\r\nes\r\n--xx--\r\n'
+
+    headers = {"content-type": "multipart/form-data; boundary=xx"}
+    answer = http.post("/v1/jobs", content=body(), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "unreadable_media")
+    assert len(lay) == 1 and list((served.work / FOLDER).iterdir()) == []
 
 
 def test_a_job_shows_its_state_and_log(http: httpx.Client, done: str) -> None:
