@@ -90,6 +90,10 @@ class TtsSettings(Settings):
     edge_voices: dict[str, str] = Field(
         default_factory=dict, description="language-gender → voice; overrides the table"
     )
+    espeak_voices: dict[str, str] = Field(
+        default_factory=dict,
+        description="language or language-gender (es, es-female) → voice (es-419, es-419+f4); likewise",
+    )
     at_once: int = Field(2, ge=1, description="utterances spoken at the same time by one Driver, over all its jobs")
     edge_timeout_s: float = Field(20.0, gt=0)
     edge_per_s: float = Field(2.0, gt=0, description="calls of the edge service a second, on average")

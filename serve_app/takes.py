@@ -51,7 +51,7 @@ class Takes:
         wav = self._wav(asked)
         with disk_space():
             self._folder.mkdir(parents=True, exist_ok=True)
-        audio.write(wav, said.audio, said.sample_rate)
+            audio.write(wav, said.audio, said.sample_rate)
         self._memory.keep(asked, [digest(wav), said.voice, said.failed, said.tried])
         return self._recall(asked) or said
 

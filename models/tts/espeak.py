@@ -77,7 +77,7 @@ class _Library:
         with self._lock:
             self._chunks.clear()
             if self._lib.espeak_SetVoiceByName(voice.encode()):
-                raise StageFailed("tts", f"espeak has no voice {voice}")
+                raise StageFailed("tts", f"espeak has no voice {voice}; correct its name in espeak_voices")
             self._lib.espeak_SetParameter(_RATE, words_per_minute, 0)
             if self._lib.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 1, 0, _UTF8, None, None):
                 raise StageFailed("tts", f"espeak voice {voice} failed", transient=True)
@@ -89,7 +89,7 @@ _library = functools.cache(_Library)
 
 class EspeakTts:
     def __init__(self, settings: TtsSettings) -> None:
-        del settings  # the same for every installation
+        self._overrides = settings.espeak_voices
         self._library = _library()
 
     def supports(self, language: str) -> bool:
@@ -105,8 +105,13 @@ class EspeakTts:
     def _say(self, utterance: Utterance) -> Speech:
         if utterance.language not in LANGUAGE_VOICES:
             raise StageFailed("tts", f"espeak has no voice for {utterance.language}")
-        voice = LANGUAGE_VOICES[utterance.language] + VARIANTS.get(utterance.gender, "")
+        voice = self._voice(utterance.language, utterance.gender)
         pace = min(450, max(80, round(WORDS_PER_MINUTE * utterance.rate)))
         text = kana(utterance.text) if utterance.language == "ja" else utterance.text
         audio = self._library.say(text, voice, pace)
         return require_plausible(Speech(audio, self._library.sample_rate, f"espeak:{voice}"), utterance)
+
+    def _voice(self, language: str, gender: str) -> str:
+        """As configured for both, else that of the language in the variant of the gender."""
+        base = self._overrides.get(language, LANGUAGE_VOICES[language])
+        return self._overrides.get(f"{language}-{gender}", base + VARIANTS.get(gender, ""))

@@ -60,6 +60,14 @@ def test_women_and_men_differ_in_pitch(engine, language):
     assert (female.voice[-3:], male.voice[-3:]) == ("+f3", "+m3")
 
 
+def test_voices_may_be_others_than_those_of_the_table():
+    engine = load("tts", "espeak", TtsSettings(espeak_voices={"es": "es-419", "es-male": "es+m7", "fr": "nobody"}))
+    voices = [engine.speak([Utterance(TEXTS["es"], "es", gender)])[0].voice for gender in ("neutral", "female", "male")]
+    assert voices == ["espeak:es-419", "espeak:es-419+f3", "espeak:es+m7"]
+    with pytest.raises(StageFailed, match="correct its name in espeak_voices"):
+        engine.speak([Utterance(TEXTS["fr"], "fr")])
+
+
 def test_the_rate_is_what_was_asked(engine):
     text = "La casa está en la colina y el río pasa por el pueblo."
     slow, own, fast = (engine.speak([Utterance(text, "es", rate=rate)])[0].duration for rate in (0.8, 1.0, 1.25))
