@@ -5,22 +5,26 @@ about equal length, and a cue into lines, preferably at the end of a phrase (`ph
 read it grows into the pause behind it, then borrows from its neighbours of the same item, then appears up to half a
 second early. Items that overlap by much, or leave each other no room, are shown together. What still cannot be met is
 said; text is never dropped, and no word is ever cut, so a web address longer than a line stays one long line.
+That a cue lasts its second comes before that it can be read in time, and for that alone the next item may begin up to a
+quarter of a second late.
 
 Times are whole milliseconds in here, because that is what the files hold; so rounding cannot make cues touch. It does
 not know where the picture cuts, which good subtitlers respect.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from math import ceil, floor
 
 from configs.pipeline import SubtitleSettings
 from serve_app.phrases import balanced, parts, wrap
 
 LEAD_MS = 500  # how early a cue may appear when it could not be read otherwise
+LAG_MS = 250  # how late, when the one before would be gone too soon otherwise
 OVERLAP_MS = 500  # items that overlap by more are shown together
+TOLERANCE_S = 0.0005  # what is kept to the millisecond is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Cue:
     start: float  # seconds
     end: float
     lines: tuple[str, ...]
+    above: int = 0  # how many of the lines are of the original, above its translation
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +55,15 @@ class Item:
 
 @dataclass(slots=True)
 class _Slot:
-    """A cue under way. `need` is how long reading takes; `first` marks the first cue of its item."""
+    """A cue under way. `need` is how long reading takes; the `first` of its item may begin at `earliest`."""
 
     start: int
     end: int
     need: int
     lines: tuple[str, ...]
+    above: int
     first: bool
+    earliest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +75,39 @@ class Layout:
     def cues(self, items: Iterable[Item]) -> tuple[Cue, ...]:
         slots = [slot for item in self._joined(items) for slot in self._slots(item)]
         self._separate(slots)
-        self._grow(slots)
-        self._pull(slots)
-        self._push(slots)
-        return tuple(Cue(slot.start / 1000, slot.end / 1000, slot.lines) for slot in slots)
+        reading, least = [slot.need for slot in slots], [self._need(0)] * len(slots)
+        for needs, lag in ((least, LAG_MS), (reading, 0)):
+            for slot, need in zip(slots, needs, strict=True):
+                slot.need = need
+            self._grow(slots)
+            self._pull(slots)
+            self._push(slots, lag)
+        return tuple(Cue(slot.start / 1000, slot.end / 1000, slot.lines, slot.above) for slot in slots)
 
-    def complaints(self, cues: Sequence[Cue], track: str) -> list[str]:
-        """One sentence for each cue that is too fast or too wide."""
-        wide, found = self._width(track), []
-        for number, cue in enumerate(cues, 1):
-            speed = sum(map(len, cue.lines)) / max(cue.end - cue.start, 0.001)
-            if speed > self.settings.max_cps * 1.01:
-                found.append(f"Subtitle {number} ({track}) has to be read at {speed:.0f} characters a second")
-            if any(len(line) > wide for line in cue.lines):
-                found.append(f"Subtitle {number} ({track}) holds a word that is longer than a line")
-        return found
+    def complaints(self, cues: Sequence[Cue], track: str, above: str = "") -> list[str]:
+        """One sentence for each rule that a cue breaks. The language is `track`, of lines above it `above`."""
+        name = f"{above} and {track}" if above else track
+        pairs = enumerate(zip_longest(cues, cues[1:]), 1)
+        broken = ((number, self._broken(cue, after, (above, track))) for number, (cue, after) in pairs)
+        return [f"Subtitle {number} ({name}) {rule}" for number, rules in broken for rule in rules]
+
+    def _broken(self, cue: Cue, after: Cue | None, languages: tuple[str, str]) -> Iterator[str]:
+        rules, lasts = self.settings, cue.end - cue.start
+        texts = cue.lines[: cue.above], cue.lines[cue.above :]
+        speed = sum(map(len, texts[-1])) / max(lasts, 0.001)
+        if speed > rules.max_cps * 1.01:
+            yield f"has to be read at {speed:.0f} characters a second"
+        if lasts < min(rules.min_s, self.duration / 1000) - TOLERANCE_S:
+            yield f"is shown for {lasts:.3g} s, and {rules.min_s:g} s are the least"
+        if lasts > rules.max_s + TOLERANCE_S:
+            yield f"is shown for {lasts:.3g} s, and {rules.max_s:g} s are the most"
+        if after and after.start - cue.end < self.gap / 1000 - TOLERANCE_S:
+            yield f"ends {1000 * (after.start - cue.end):.0f} ms before the next one, and {self.gap} ms are the least"
+        if (lines := max(map(len, texts))) > rules.max_lines:
+            yield f"has {lines} lines"
+        widths = map(self._width, languages)
+        if any(len(line) > width for text, width in zip(texts, widths, strict=True) for line in text):
+            yield "holds a word that is longer than a line"
 
     # -- which items go together ---------------------------------------------------------------------------------------
 
@@ -118,10 +143,11 @@ class Layout:
             size = sum(map(len, part))
             start, end = _when(timing, at, early=True), _when(timing, at + size, early=False)
             lines = tuple(line for chunks in shown for line in chunks[number])
-            need = self._need(sum(map(len, shown[-1][number])))
-            slots.append(_Slot(_clip(start, item), _clip(end, item), need, lines, number == 0))
+            own = shown[-1][number]
+            need, above = self._need(sum(map(len, own))), len(lines) - len(own)
+            slots.append(_Slot(_clip(start, item), _clip(end, item), need, lines, above, number == 0))
             at += size
-        slots[0].start, slots[-1].end = item.start, item.end
+        slots[0].start, slots[0].earliest, slots[-1].end = item.start, item.start - LEAD_MS, item.end
         return slots
 
     def _chunks(self, item: Item) -> int:
@@ -168,15 +194,16 @@ class Layout:
         for number in range(len(slots) - 1, -1, -1):
             slot, before = slots[number], slots[number - 1] if number else None
             floor_ = before.start + min(before.need, before.end - before.start) + self.gap if before else 0
-            earliest = max(floor_, slot.start - LEAD_MS if slot.first else 0)
+            earliest = max(floor_, slot.earliest)
             slot.start = min(slot.start, max(earliest, slot.end - slot.need))
             if before:
                 before.end = min(before.end, slot.start - self.gap)
 
-    def _push(self, slots: list[_Slot]) -> None:
-        """From the start: a cue that still needs more time takes it from the next one of the same item."""
+    def _push(self, slots: list[_Slot], lag: int) -> None:
+        """From the start: a cue that still needs more time takes it from the next, of another item `lag` at most."""
         for slot, after in pairwise(slots):
-            spare = 0 if after.first else max(0, after.end - after.start - after.need)
+            spare = max(0, after.end - after.start - after.need)
+            spare = min(spare, lag) if after.first else spare
             lack = max(0, slot.start + slot.need - slot.end)
             room = after.start - self.gap - slot.end
             after.start += min(spare, max(0, lack - room))

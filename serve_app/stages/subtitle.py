@@ -52,7 +52,7 @@ def subtitle(
             both.append(replace(shown, texts=(*heard.texts, *shown.texts)))
     tracks = layout.cues(originals), layout.cues(translations), layout.cues(both)
     unmet = layout.complaints(tracks[0], source_lang) + layout.complaints(tracks[1], target_lang)
-    return Subtitles(*tracks, unmet=tuple(unmet))
+    return Subtitles(*tracks, unmet=(*unmet, *layout.complaints(tracks[2], target_lang, above=source_lang)))
 
 
 def write(cues: Sequence[Cue], path: Path, look: Look) -> None:

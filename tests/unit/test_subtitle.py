@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from configs.pipeline import SubtitleSettings, SubtitleStyle
 from models.segment import Segment, Word
+from serve_app.cues import Cue, Layout
 from serve_app.media.ass import Look
 from serve_app.phrases import joined, tokenize
 from serve_app.stages.subtitle import Subtitles, subtitle, write
@@ -57,6 +58,10 @@ def test_any_speech_keeps_the_rules(segments: list[Segment]) -> None:
         assert all(len(cue.lines) <= 2 and all(len(line) <= 42 for line in cue.lines) for cue in cues)
         assert all(0 <= cue.start < cue.end <= min(600, cue.start + 7.0005) for cue in cues)
         assert all(after.start - cue.end >= 0.0799 for cue, after in pairwise(cues))
+    for cues, name in ((made.original, "en"), (made.translated, "es"), (made.bilingual, "en and es")):
+        short = [number for number, cue in enumerate(cues, 1) if cue.end - cue.start < 0.9995]
+        said = [line for line in made.unmet if f"({name})" in line and "1 s are the least" in line]
+        assert [line.split()[1] for line in said] == list(map(str, short))
 
 
 @settings(max_examples=40, deadline=None)
@@ -152,6 +157,61 @@ def test_a_word_longer_than_a_line_is_shown_whole_and_said() -> None:
     made = tracks([Segment(1, 1.0, 6.0, f"see {address} now")])
     assert address in [line for cue in made.original for line in cue.lines]
     assert any("longer than a line" in line for line in made.unmet)
+
+
+@pytest.mark.parametrize(
+    ("cue", "says"),
+    [
+        (Cue(1.0, 3.0, ("seventy characters, which is more than can be", "read in the two seconds")), "34 characters"),
+        (Cue(1.0, 1.967, ("Yes.",)), "is shown for 0.967 s, and 1 s are the least"),
+        (Cue(1.0, 8.2, ("Yes.",)), "is shown for 7.2 s, and 7 s are the most"),
+        (Cue(1.0, 8.96, ("Yes.",)), "ends 40 ms before the next one, and 80 ms are the least"),
+        (Cue(1.0, 3.0, ("One", "two", "three")), "has 3 lines"),
+        (Cue(1.0, 4.0, ("a" * 43,)), "longer than a line"),
+    ],
+)
+def test_each_rule_that_is_broken_is_said(cue: Cue, says: str) -> None:
+    layout = Layout(RULES, duration=20_000, gap=80)
+    said = layout.complaints([cue, Cue(9.0, 11.0, ("Good.",))], "es")
+    assert any(line.startswith("Subtitle 1 (es) ") and says in line for line in said)
+    assert not any("Subtitle 2" in line for line in said)
+    kept = Cue(1.0, 2.0, ("Yes.",)), Cue(2.08, 9.08, ("a" * 42, "b" * 42))
+    assert layout.complaints(kept, "es") == []
+
+
+def test_in_both_languages_the_translation_is_what_has_to_be_read() -> None:
+    layout = Layout(RULES, duration=20_000, gap=80)
+    original = ("an original of many words, which nobody", "has to read, for it stands above")
+    assert layout.complaints([Cue(1.0, 3.0, (*original, "Das ist es."), above=2)], "de", above="en") == []
+    [said] = layout.complaints([Cue(1.0, 3.0, ("It is.", *original), above=1)], "de", above="en")
+    assert said == "Subtitle 1 (en and de) has to be read at 36 characters a second"
+    [said] = layout.complaints([Cue(1.0, 3.0, ("你" * 17, "Das ist es."), above=1)], "de", above="zh")
+    assert "longer than a line" in said
+
+
+def test_what_the_bilingual_track_cannot_keep_is_said() -> None:
+    made = tracks([Segment(1, 1.0, 6.0, "see " + "a" * 43, translation="mira", place=1.0, spoken=5.0, tempo=1.0)])
+    assert list(made.unmet) == [
+        "Subtitle 1 (en) holds a word that is longer than a line",
+        "Subtitle 1 (en and es) holds a word that is longer than a line",
+    ]
+
+
+def test_a_short_sentence_before_a_long_one_is_shown_for_its_second() -> None:
+    text = "a sentence that is too long to be shown with another one, and in no hurry at all"
+    made = tracks([Segment(1, 1.387, 1.75, "Well."), Segment(2, 1.838, 7.5, text)])
+    [first, second, *_] = made.original
+    assert (first.start, first.end) == (0.887, 1.887)
+    assert second.start == pytest.approx(1.967) and made.unmet == ()
+
+
+def test_a_cue_gives_its_short_neighbour_a_second_even_where_neither_can_be_read_in_time() -> None:
+    slow = [Word(1.0 + 0.3 * n, 1.3 + 0.3 * n, f" word{n:02}", 0.9) for n in range(10)]
+    fast = [Word(4.0 + 0.06 * n, 4.06 + 0.06 * n, f" word{n:02}", 0.9) for n in range(10, 20)]
+    text = "".join(word.text for word in (*slow, *fast)).strip()
+    made = tracks([Segment(1, 1.0, 4.6, text, words=(*slow, *fast)), Segment(2, 4.7, 7.0, "b" * 40)])
+    assert made.unmet and all("has to be read at" in line for line in made.unmet)
+    assert all(cue.end - cue.start >= 0.9995 for cue in made.original)
 
 
 def test_short_neighbours_are_shown_together() -> None:
