@@ -14,7 +14,8 @@
     ├── StoreTooNew           the operator's   FAILED_PRECONDITION  503   the database belongs to a newer release
     ├── OutOfSpace            the operator's   RESOURCE_EXHAUSTED   507
     └── StageFailed           ours             INTERNAL             500   its message names the room that failed
-        └── Stalled               the engine or child process of a room showed no sign of life; transient
+        ├── Stalled               the engine or child process of a room showed no sign of life; transient
+        └── BelowQuality          the dub is not as good as the operator wants it; its report is there
 
 A message is one sentence that says what to do. It never holds a stack trace, Python text, or a path that the caller
 did not give us. `code` is stable: clients and job rows keep it. `transient` tells the pipeline that a retry may help.
@@ -107,3 +108,16 @@ class Stalled(StageFailed):
     def __init__(self, stage: str, message: str) -> None:
         super().__init__(stage, message, transient=True)
         self.args = (stage, message)
+
+
+class BelowQuality(StageFailed):
+    """A dub that is there and is not delivered, as its gates say; always the same however often it is tried."""
+
+    code = "below_quality"
+
+    def __init__(self, message: str) -> None:
+        super().__init__("video_combination", message)
+        self.args = (message,)
+
+    def __str__(self) -> str:
+        return str(self.args[0])

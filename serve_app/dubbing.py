@@ -15,7 +15,7 @@ from pathlib import Path
 from configs.app import AppSettings
 from configs.pipeline import PipelineSettings
 from configs.pipeline import Subtitles as Mode
-from models.errors import DubError, StageFailed
+from models.errors import BelowQuality, DubError, StageFailed
 from models.segment import Clip, Segment, Span, Transcript
 from models.tts.plausible import sayable
 from serve_app.accompaniment import Accompaniment
@@ -83,7 +83,7 @@ class Dubbing:
     done: dict[int, list[Segment]] = field(default_factory=dict)
     ends: dict[int, float] = field(default_factory=dict)
     showing: asyncio.Task[None] | None = None
-    refused: StageFailed | None = None
+    refused: BelowQuality | None = None
 
     @property
     def target(self) -> str:
@@ -317,7 +317,7 @@ class Dubbing:
         passing = gates(quality, self.rooms.quality)
         try:
             judge(passing, self.rooms.quality, self.film.report)
-        except StageFailed as refused:  # first its report, which says why
+        except BelowQuality as refused:  # first its report, which says why
             self.refused = refused
         facts = report_json(
             self.request,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from configs.pipeline import PipelineSettings, QualitySettings
-from models.errors import StageFailed
+from models.errors import BelowQuality
 from models.segment import Segment, Span
 from models.tts.plausible import sayable
 from serve_app.jobs.job import Quality
@@ -141,7 +141,7 @@ WORDS = {
 
 
 def judge(passing: Sequence[Gate], settings: QualitySettings, report: Report) -> None:
-    """Tells which gates were not passed; raises StageFailed for them where the operator wants that."""
+    """Tells which gates were not passed; raises BelowQuality for them where the operator wants that."""
     short = [
         f"{gate.value:.0f} % {WORDS[gate.name]}, and {gate.wanted:.0f} % are wanted"
         for gate in passing
@@ -153,6 +153,4 @@ def judge(passing: Sequence[Gate], settings: QualitySettings, report: Report) ->
         return
     report.insight("warning", "Below the wanted quality", "; ".join(short), "high")
     if settings.on_failure == "fail":
-        raise StageFailed(
-            STAGE, f"the dub is below the wanted quality: {'; '.join(short)}; its report names the sentences"
-        )
+        raise BelowQuality(f"the dub is below the wanted quality: {'; '.join(short)}; its report names the sentences")

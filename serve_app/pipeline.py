@@ -19,7 +19,7 @@ from pathlib import Path
 
 from configs.app import AppSettings
 from configs.pipeline import STAGES, PipelineSettings
-from models.errors import InvalidJob, NoSpeech, StageFailed
+from models.errors import BelowQuality, InvalidJob, NoSpeech
 from models.segment import Clip, Span, Transcript
 from serve_app.accompaniment import Accompaniment
 from serve_app.dubbing import Dubbing, Film
@@ -135,7 +135,7 @@ class Line:
     dubbable: dict[str, frozenset[str]] = field(default_factory=dict)
     segments_total: int = 0
     segments_done: int = 0
-    refused: StageFailed | None = None
+    refused: BelowQuality | None = None
 
     def __post_init__(self) -> None:
         self.ears = self.models.recognize

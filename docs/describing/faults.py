@@ -57,6 +57,7 @@ def examples() -> Iterable[errors.DubError]:
         ):
             yield kind("")
     yield errors.StageFailed("tts", "")
+    yield errors.BelowQuality("")
 
 
 PLAIN = {

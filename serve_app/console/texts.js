@@ -220,6 +220,7 @@ export const T = {
     out_of_space: "The operator has to free some space; then try again.",
     artifact_missing: "The operator has to install what is missing; then try again.",
     stage_failed: "Try again: what was finished is kept. If it fails the same way, give the operator the id of this video.",
+    below_quality: "Its report and its subtitles are there; change what they name, or ask the operator for lower bounds.",
     internal: "Try again in a moment. If it stays, give the operator the id of this video.",
     wrong_state: "Reload the page: the video has moved on meanwhile.",
     job_not_found: "It may belong to another key, or was removed.",

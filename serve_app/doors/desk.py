@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from configs.app import AppSettings, Roots
-from models.errors import InvalidJob, JobNotFound, OutOfSpace, StageFailed, WrongState
+from models.errors import BelowQuality, InvalidJob, JobNotFound, OutOfSpace, StageFailed, WrongState
 from models.segment import Clip, Span, Transcript
 from models.translation.pairs import check
 from serve_app.doors.access import Caller
@@ -209,7 +209,8 @@ class Desk:
         return too_large(self.max_upload_bytes)
 
     def artifact(self, caller: Caller, job_id: str, name: str) -> Path:
-        """A file of a completed job by its short name, such as `translated.mp4`. Blocks on the store.
+        """A file of a completed job by its short name, such as `translated.mp4`; of one that was not good enough to be
+        delivered, all but its film. Blocks on the store.
 
         Before that, what lies there may be of an earlier run, but for the previews of which the job speaks: the early
         one, and those of its parts, such as `seg_001.mp4`. Raises JobNotFound without a job or a file, WrongState.
@@ -219,7 +220,8 @@ class Desk:
         if segment in job.progress.preview_ids:
             return there(segment_preview(self._roots.work, job.id, segment))
         early = name == PREVIEW and job.progress.early_preview
-        if job.state is not State.COMPLETED and not early:
+        refused = job.state is State.FAILED and job.error_code == BelowQuality.code and not name.endswith(".mp4")
+        if job.state is not State.COMPLETED and not early and not refused:
             raise WrongState("the files of a job can be had once it has completed")
         return there(offered(self._roots.artifacts, job).get(name))
 

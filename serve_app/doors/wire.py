@@ -41,6 +41,7 @@ KEPT: tuple[type[errors.DubError], ...] = (
     *errors.InvalidJob.__subclasses__(),
     errors.ArtifactMissing,
     errors.OutOfSpace,
+    errors.BelowQuality,
 )
 CODE_OF = {kind.code: kind for kind in KEPT}
 """From the code that a job row keeps back to the error that it was."""

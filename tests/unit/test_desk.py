@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from configs.app import AppSettings, JobSettings, Roots
-from models.errors import InvalidJob, JobNotFound, OutOfSpace, PathNotAllowed, StageFailed, WrongState
+from models.errors import BelowQuality, InvalidJob, JobNotFound, OutOfSpace, PathNotAllowed, StageFailed, WrongState
 from serve_app.doors import desk as module
 from serve_app.doors import wire
 from serve_app.doors.access import Caller
@@ -63,6 +63,18 @@ def test_files_of_a_completed_job(office: Office) -> None:
     for name in ("report.json", "talk_translated.mp4", "../jobs.sqlite"):
         with pytest.raises(JobNotFound):
             office.desk.artifact(ME, "talk", name)
+
+
+def test_of_a_dub_that_is_not_good_enough_there_is_all_but_the_film(office: Office) -> None:
+    office.store.submit(Request("talk", "/x.mp4", "en", "es"))
+    assert office.store.claim("driver") is not None
+    files = artifacts(office.roots.artifacts, "talk")
+    files.output.write_bytes(b"of an earlier run")
+    files.report.write_text("{}")
+    office.store.fail("talk", 1, BelowQuality.code, "the dub is below the wanted quality")
+    assert office.desk.artifact(ME, "talk", "report.json").read_text() == "{}"
+    with pytest.raises(WrongState):
+        office.desk.artifact(ME, "talk", "translated.mp4")
 
 
 def test_previews_of_parts_are_handed_out_as_soon_as_the_job_speaks_of_them(office: Office) -> None:
