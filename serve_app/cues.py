@@ -4,8 +4,8 @@ A cue has at most two lines, lasts one to seven seconds and leaves a gap of two 
 about equal length, and a cue into lines, preferably at the end of a phrase (`phrases`). Where a cue is too short to be
 read it grows into the pause behind it, then borrows from its neighbours of the same item, then appears up to half a
 second early. Items that overlap by much, or leave each other no room, are shown together. What still cannot be met is
-said; text is never dropped, and no word is ever cut, so a web address longer than a line stays one long line.
-That a cue lasts its second comes before that it can be read in time, and for that alone the next item may begin up to a
+said; text is never dropped, and no word is ever cut, so a web address longer than a line stays one long line. That a
+cue lasts its second comes before that it can be read in time, and for that alone the next item may begin up to a
 quarter of a second late.
 
 Times are whole milliseconds in here, because that is what the files hold; so rounding cannot make cues touch. It does

@@ -2,8 +2,8 @@
 
 A profile that asks for GPUs runs on a machine without any, on its cores and more slowly, with a warning; and likewise
 where CUDA cannot be used, unless an engine asks for it by name. A machine that has some, but too few, is a mistake that
-nobody should guess about, and an error. Cores are bookkeeping, since threads
-are counted in `args:`: where a config asks for more than there are, every part is given its share of them.
+nobody should guess about, and an error. Cores are bookkeeping, since threads are counted in `args:`: where a config
+asks for more than there are, every part is given its share of them.
 """
 
 from collections.abc import Callable, Mapping

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import psutil
 from prometheus_client.mmap_dict import MmapedDict
@@ -34,8 +34,8 @@ def who() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
-def reserve(folder: Path) -> list[IO[bytes]]:
-    """The files of this process, to be kept open for as long as it counts. Raises OSError without room for them."""
+def reserve(folder: Path) -> list[int]:
+    """Descriptors of this process's files, to stay open as long as it counts. Raises OSError without room for them."""
     with unfolded(folder):
         return [_reserved(folder / f"{kind}_{who()}.db", BYTES) for kind in KINDS]
 
@@ -61,13 +61,13 @@ def _held(folder: Path, how: int) -> Iterator[None]:
         yield
 
 
-def _reserved(file: Path, size: int) -> IO[bytes]:
+def _reserved(file: Path, size: int) -> int:
     """A mapped file without room on the disk would end the process at the first write that finds none."""
-    opened = file.open("ab")
+    opened = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        os.posix_fallocate(opened.fileno(), 0, size)
+        os.posix_fallocate(opened, 0, size)
     except OSError:
-        opened.close()
+        os.close(opened)
         raise
     with suppress(OSError):
         fcntl.flock(opened, fcntl.LOCK_SH)
@@ -103,7 +103,7 @@ def _has_ended(file: Path, before: float) -> bool:
 
 def _drafted(draft: Path, sums: Counter[str]) -> Path:
     draft.unlink(missing_ok=True)
-    _reserved(draft, max(BYTES, sum(len(key.encode()) + 64 for key in sums))).close()
+    os.close(_reserved(draft, max(BYTES, sum(len(key.encode()) + 64 for key in sums))))
     book = FILE(str(draft))
     for key, value in sums.items():
         book.write_value(key, value, 0.0)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, values
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -61,7 +61,7 @@ KINDS: dict[str, tuple[Any, str, tuple[str, ...], dict[str, Any]]] = {
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # the library's
 
 _made: dict[str, Any] = {}
-_files: list[IO[bytes]] = []
+_files: list[int] = []
 """Kept open, with their locks."""
 
 
@@ -72,10 +72,13 @@ def begin(roots: Roots) -> None:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _files[:] = folding.reserve(folder)
+        mine = folding.reserve(folder)
     except OSError:
         log.warning("this process tells no metrics: there is no room for them in %s", folder, exc_info=True)
         return
+    for one in _files:  # of an earlier beginning
+        os.close(one)
+    _files[:] = mine
     os.environ[VARIABLE] = str(folder)
     values.ValueClass = values.MultiProcessValue(folding.who)  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()

@@ -1,6 +1,7 @@
 """One local cluster with echo engines for all tests of this folder."""
 
 import logging
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def own_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     """For shells without a cluster, which begin in the process of the test as they would in one of their own."""
     for name in ("UPLOADS_DIR", "ARTIFACTS_DIR", "TEMP_WORK_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)
     yield
     for name in OURS:
         logging.getLogger(name).handlers.clear()
