@@ -101,31 +101,33 @@ class Announcer:
         if not parts:
             raise InvalidJob("there is nothing to say in this text; send one with letters or digits")
         script = [Utterance(one.strip(), language, gender, asked.speed) for one in parts]
-        said = [await self._say(utterance) for utterance in script]
+        said = [await self._said(utterance) for utterance in script]
         missing = 1.0 if asked.speed == 1 else await self._missing(script, said)
         return await asyncio.to_thread(self._joined, said, asked.speed, missing)
 
-    async def _say(self, utterance: Utterance) -> Speech:
-        said = await self.say(utterance)
+    async def _said(self, utterance: Utterance) -> Speech:
+        speech = await self._trimmed(utterance)
         count(characters_spoken=len(utterance.text))
-        return said
+        return speech
+
+    async def _trimmed(self, utterance: Utterance) -> Speech:
+        speech = await self.say(utterance)
+        sound = await asyncio.to_thread(audio.trim, speech.audio, speech.sample_rate, self.settings.silence_db)
+        return replace(speech, audio=sound)
 
     async def _missing(self, script: list[Utterance], said: list[Speech]) -> float:
         """How many times as fast the sentences still have to become, by the longest of them."""
         utterance, speech = max(zip(script, said, strict=True), key=lambda pair: pair[1].duration)
-        own = await self.say(replace(utterance, rate=1.0))
-        took, at_ease = self._trimmed(speech).duration, self._trimmed(own).duration
+        own = await self._trimmed(replace(utterance, rate=1.0))
+        took, at_ease = speech.duration, own.duration
         if own.voice != speech.voice or not took * at_ease:  # the pace of another engine, or of silence, tells nothing
             return 1.0
         return utterance.rate * took / at_ease
 
-    def _trimmed(self, speech: Speech) -> Speech:
-        return replace(speech, audio=audio.trim(speech.audio, speech.sample_rate, self.settings.silence_db))
-
     def _joined(self, said: list[Speech], speed: float, missing: float) -> Audio:
         breath = np.zeros(round(BREATH_S / speed * missing * RATE), np.float32)
         pieces: list[Audio] = []
-        for speech in map(self._trimmed, said):
+        for speech in said:
             level = audio.normalize(speech.audio, speech.sample_rate, self.settings.lufs, self.settings.peak_db)
             pieces += [audio.resample(level, speech.sample_rate, RATE), breath]
         return audio.stretch(np.concatenate(pieces[:-1]), RATE, missing)

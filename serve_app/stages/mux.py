@@ -190,20 +190,19 @@ def _told(made: Mixed) -> str:
 
 async def _write(plan: Plan, draft: Path, stall_s: float, report: Report) -> Mixed:
     """Copies the pictures where that will do, else, or where that fails, encodes them; without the GPU if need be."""
+    hopeful = []
     if copies(plan):
-        try:
-            return await _attempt(replace(plan, copy=True), draft, stall_s, report)
-        except StageFailed as failure:
-            report.log(STAGE, "Copying the pictures failed, using a new encoding as fallback", "warning")
-            log.info("copying the video failed: %s", failure)
+        hopeful.append((replace(plan, copy=True), "Copying the pictures failed, using a new encoding as fallback"))
     if plan.encoder == "h264_nvenc" and plan.source.video_codec:
+        hopeful.append((plan, "Encoding on the GPU failed, using the processor as fallback"))
+    for way, complaint in hopeful:
         try:
-            return await _attempt(plan, draft, stall_s, report)
+            return await _attempt(way, draft, stall_s, report)
         except StageFailed as failure:
-            report.log(STAGE, "Encoding on the GPU failed, using the processor as fallback", "warning")
-            log.warning("NVENC failed: %s", failure)
-            plan = replace(plan, encoder="libx264")
-    return await _attempt(plan, draft, stall_s, report)
+            report.log(STAGE, complaint, "warning")
+            log.warning("%s: %s", complaint, failure)
+    certain = replace(plan, encoder="libx264") if plan.encoder == "h264_nvenc" else plan
+    return await _attempt(certain, draft, stall_s, report)
 
 
 async def _attempt(plan: Plan, draft: Path, stall_s: float, report: Report) -> Mixed:
