@@ -120,7 +120,10 @@ def publish(drafts: Path, folder: Path, films: bool = True) -> None:
 
 @dataclass(slots=True)
 class Line:
-    """One job on its way through the rooms. `refused`: one of its dubs is not good enough, so none is delivered."""
+    """One job on its way through the rooms.
+
+    `begun`: the recogniser has some of the first window. `refused`: a dub is not good enough, so none is delivered.
+    """
 
     request: Request
     models: Models
@@ -132,6 +135,7 @@ class Line:
     edits: Rows
     input: tuple[int, ...] = ()
     ears: Callable[[Clip], Awaitable[Transcript]] = field(init=False)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     dubbable: dict[str, frozenset[str]] = field(default_factory=dict)
     segments_total: int = 0
     segments_done: int = 0
@@ -231,7 +235,7 @@ class Line:
             self.models = replace(
                 self.models,
                 detect=kept.detections(self.models.detect, self.workspace, sound),
-                recognize=kept.transcripts(self.models.recognize, self.workspace, sound),
+                recognize=kept.transcripts(self.ask, self.workspace, sound),
             )
             made_from = key(sound, rules, engines.speaker.what(), self.request.source_lang, cues)
             heard = await asyncio.to_thread(self.heard, made_from)
@@ -281,6 +285,7 @@ class Line:
         gate = asyncio.Semaphore(self.rooms.windows.at_once)
         whole_file = key(source, self.input[1:], heard.spoken, heard.cast, heard.cues)
         steps = Steps(self.workspace, self.report, len(cuts))
+        self.begun.clear()
 
         async def one(number: int, window: Span) -> int:
             async with gate:
@@ -301,13 +306,20 @@ class Line:
         """Each key holds the one before: what changes upstream is redone downstream."""
         engines, rules = self.settings.engines, self.rooms.recognize
         made_from = key(made_from, engines.vad.what(), engines.asr.what(), rules)
+        if number:
+            await self.begun.wait()  # the early preview shows the first one, which would be behind them otherwise
         work = heard.segments(wav, window, self.models, self.settings, number * 1000 + 1, self.report)
         segments = await steps.take("transcription", f"windows/{number:04}/recognize", made_from, work)
+        self.begun.set()
         self.count(total=len(segments))
         for dubbing in dubbings:
             await dubbing.window(number, window, segments, made_from)
         self.count(done=len(segments))
         return len(segments)
+
+    async def ask(self, clip: Clip) -> Transcript:
+        self.begun.set()
+        return await self.ears(clip)
 
     def count(self, total: int = 0, done: int = 0) -> None:
         self.segments_total += total

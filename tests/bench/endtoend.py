@@ -36,7 +36,7 @@ import httpx
 import psutil
 
 from tests.bench import journal
-from tests.bench.journal import CHILDREN, PIPELINE, VERBS, Wait
+from tests.bench.journal import CHILDREN, ENGINES, PIPELINE, Wait
 from tests.bench.peer import STAGES
 from tests.bench.sampler import Sampler
 from tests.bench.timeline import draw
@@ -53,7 +53,6 @@ ARGS: dict[str, Any] = {
 }
 """Those of serve_config.yaml, with the stop-watches in."""
 
-ENGINES = tuple(VERBS.values())
 PATIENCE_S = 900.0
 
 
@@ -218,7 +217,7 @@ def table(one: Round) -> None:
         print(f"  {stage:44}{median(times):8.2f}{max(times):8.2f}")
     whole = sum(one.pipeline(job).seconds for job in jobs)
     print(f"  {'waited for, seconds a job, share of its time':44}{'seconds':>8}{'share':>8}")
-    for what in (*ENGINES, *CHILDREN, journal.PROBE):
+    for what in (*ENGINES, *CHILDREN):
         spent = sum(covered(one.of(job, what)) for job in jobs)
         print(f"  {what:44}{spent / len(jobs):8.2f}{spent / whole:8.1%}")
     for name, kinds in (("any engine", ENGINES), ("any ffmpeg", CHILDREN)):

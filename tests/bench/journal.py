@@ -21,8 +21,9 @@ from models.vad.silero import SileroVad
 from serve_app import dubbing
 from serve_app.engines import Models
 from serve_app.excerpts import Excerpts
+from serve_app.hearing import speakers
 from serve_app.jobs import runner
-from serve_app.media import ffmpeg
+from serve_app.media import audio, ffmpeg
 from serve_app.stages import prepare
 
 VARIABLE = "BENCH_JOURNAL"
@@ -32,12 +33,15 @@ PURPOSE: ContextVar[str] = ContextVar("purpose", default="")
 """What a child works for when it is not the film itself: one of the previews."""
 
 VERBS = {"detect": "vad", "recognize": "asr", "translate": "translation", "speak": "tts"}
-PIPELINE = "pipeline"
-CHILDREN = ("sound", "video", "preview", "excerpt")
-"""What ffmpeg is run for."""
+VOICES = "voices"
+"""How men's and women's voices are told apart, which no replica does: `models.speaker.gender`, in a thread."""
 
+ENGINES = (*VERBS.values(), VOICES)
+PIPELINE = "pipeline"
 PROBE = "probe"
-"""The child that looks into a file; it is no ffmpeg."""
+STRETCH = "stretch"
+CHILDREN = (PROBE, "sound", STRETCH, "video", "preview", "excerpt")
+"""What ffmpeg is run for, and the child in which its libraries look into the file."""
 
 Patch = Callable[..., Any]
 
@@ -72,12 +76,15 @@ def watch() -> None:
     if runner.dub is not _dub:
         runner.dub = _dub
         prepare.look = _looked
+        speakers.introduced = _introduced
         ffmpeg._process = _process
+        audio._filtered = _filtered
         dubbing.preview = _for("preview", dubbing.preview)
         Excerpts._make = _for("excerpt", Excerpts._make)  # type: ignore[method-assign]
 
 
-dub, look, process = runner.dub, prepare.look, ffmpeg._process
+dub, look, introduced = runner.dub, prepare.look, speakers.introduced
+process, filtered = ffmpeg._process, audio._filtered
 
 
 async def _dub(request: Any, models: Models, *rest: Any) -> Any:
@@ -90,6 +97,16 @@ async def _dub(request: Any, models: Models, *rest: Any) -> Any:
 async def _looked(*args: Any) -> Any:
     with noted(PROBE):
         return await look(*args)
+
+
+def _introduced(*args: Any) -> Any:
+    with noted(VOICES):
+        return introduced(*args)
+
+
+def _filtered(*args: Any) -> Any:
+    with noted(STRETCH):
+        return filtered(*args)
 
 
 def _asked(verb: Callable[[Any], Awaitable[Any]], shelf: str) -> Callable[[Any], Awaitable[Any]]:

@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.journal import CHILDREN, PIPELINE, VERBS, Wait
+from tests.bench.journal import CHILDREN, ENGINES, PIPELINE, Wait
 from tests.bench.sampler import Sample
 
 COLOURS = {
-    "vad": "#8dd3c7", "asr": "#1f77b4", "translation": "#2ca02c", "tts": "#bcbd22",
-    "sound": "#ff9896", "video": "#d62728", "preview": "#9467bd", "excerpt": "#c5b0d5",
+    "vad": "#8dd3c7", "asr": "#1f77b4", "translation": "#2ca02c", "tts": "#bcbd22", "voices": "#8c564b",
+    "probe": "#e377c2", "sound": "#ff9896", "stretch": "#f7b6d2",
+    "video": "#d62728", "preview": "#9467bd", "excerpt": "#c5b0d5",
     "Recognizer": "#1f77b4", "Translator": "#2ca02c", "Driver": "#bcbd22", "ffmpeg": "#d62728", "Serve": "#7f7f7f",
 }  # fmt: skip
-LANES = ((*VERBS.values(),), ("sound",), CHILDREN[1:])
-"""Of one job, from top to bottom: its engines, sound alone, pictures."""
+LANES = (ENGINES, CHILDREN[:3], CHILDREN[3:])
+"""Of one job, from top to bottom: its engines, the look and sound alone, pictures."""
 
 
 def draw(path: Path, mode: str, waits: Sequence[Wait], samples: Sequence[Sample], began: float) -> None:
@@ -40,7 +41,7 @@ def _jobs(axes: Any, waits: Sequence[Wait], began: float) -> None:
             for what in kinds:
                 spans = [(w.began - began, w.seconds) for w in waits if w.job == job.job and w.what == what]
                 axes.broken_barh(spans, (row - 0.45 + 0.3 * lane, 0.28), color=COLOURS[what])
-    for what in (*VERBS.values(), *CHILDREN):
+    for what in (*ENGINES, *CHILDREN):
         axes.plot([], [], color=COLOURS[what], linewidth=6, label=what)
     axes.set(yticks=range(len(whole)), yticklabels=[f"job {n + 1}" for n in range(len(whole))])
     axes.invert_yaxis()

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 
 from configs.app import AppSettings
 from configs.pipeline import PipelineSettings, PrepareSettings, PreviewSettings
-from models.segment import Segment
+from models.segment import Clip, Segment, Span, Transcript
 from serve_app import dubbing
+from serve_app.hearing.speech import read
 from serve_app.media.probe import probe
 from serve_app.preview import length
 from serve_app.stages.mux import mux
@@ -87,6 +89,27 @@ async def test_the_film_waits_for_its_preview(
     job = Bench(tmp_path, short_talk)
     await job.run(SHOWN)
     assert done == ["preview", "film"] and job.report.snapshot().early_preview
+
+
+async def test_the_recogniser_is_given_the_first_window_first(
+    tmp_path: Path, talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the preview is behind what it does not show."""
+    asked = list[float]()
+    job = Bench(tmp_path, talk)
+
+    def slowly_at_first(wav: Path, span: Span, *rest: object) -> Clip:
+        time.sleep(0.3 if span.start < 2 else 0.0)
+        return read(wav, span, *rest)
+
+    async def recognize(clip: Clip) -> Transcript:
+        if clip.language:  # else it is asked which one it is
+            asked.append(clip.start)
+        return await job.models.recognize(clip)
+
+    monkeypatch.setattr("serve_app.stages.recognize.read", slowly_at_first)
+    await job.run(SHOWN, replace(job.models, recognize=recognize))
+    assert len(asked) > 2 and asked[0] == min(asked)
 
 
 async def test_a_job_that_is_stopped_ends_its_preview(
