@@ -287,11 +287,11 @@ class Dubbing:
         return self.captions.shown(self.drafts)
 
     async def mux(self, dubbed: list[Segment], subtitles: Path) -> Mixed:
+        dub = await self.dub(dubbed, subtitles)
         with room(self.film.report, "video_combination"):
             rules, stall_s, report = self.rooms.mux, self.rooms.stall_s, self.film.report
             if self.request.keep_audio is not None:
                 rules = rules.model_copy(update={"keep_audio": self.request.keep_audio})
-            dub = await self.dub(dubbed, subtitles)
             made_from = await asyncio.to_thread(ingredients, dub, rules)
             work = self.drafts.output.parent.with_name("mux")
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +18,11 @@ from configs.pipeline import STAGES
 from serve_app.proto import translation_pb2 as pb
 from serve_app.proto.translation_pb2_grpc import TranslationServiceStub
 from tests.collector import Collector, Span, collecting
+from tests.data.media import make
 from tests.integration.conftest import ECHO
 from tests.service import Service, service
 from tests.unit.test_alerts import exposed, labels_of
+from tests.unit.test_music import MUSIC_HZ, SHARE, decibels, film, level
 
 REPOSITORY = Path(__file__).parents[2]
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -40,7 +43,8 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def seen(output: Path, collector: Collector) -> Iterator[Service]:
     telemetry = {"logs": "json", "log_level": "debug", "otlp_endpoint": collector.url, "otlp_every_s": 0.2}
-    with service(output, {**ECHO, "telemetry": telemetry}) as running:
+    engines = {**ECHO["engines"], "separation": {"engine": "echo"}}
+    with service(output, {**ECHO, "engines": engines, "telemetry": telemetry}) as running:
         yield running
 
 
@@ -175,3 +179,20 @@ def test_the_output_of_the_service_is_lines_of_all_processes(output: Path, job: 
     lines = [json.loads(one) for one in text.splitlines() if one.strip()]
     assert {"service", "job.taken", "attempt.began", "stage.ended", "attempt.ended"} <= {one["event"] for one in lines}
     assert {one["job"] for one in lines if one["event"] == "job.taken"} == {job}
+
+
+def test_music_stays_under_the_dub_and_its_engine_is_seen(seen: Service, collector: Collector, tmp_path: Path) -> None:
+    """Another job: those who count the first one's spans come before."""
+    video = shutil.copy(film(tmp_path / "film.mp4", 24, voice="between(t,3,5)+between(t,8,13)"), seen.uploads)
+    with seen.http() as http:
+        asked = {"target_lang": "es", "path": str(video), "subtitles": "none"}
+        job = http.post("/v1/jobs", data=asked).raise_for_status().json()["id"]
+        with http.stream("GET", f"/v1/jobs/{job}/events", timeout=None) as events:
+            events.read()
+        made = http.get(f"/v1/jobs/{job}/artifacts/translated.mp4").raise_for_status()
+    (tmp_path / "made.mp4").write_bytes(made.content)
+    left, right = soundfile.read(make(tmp_path / "made.wav", "-i", str(tmp_path / "made.mp4")))[0].T
+    share = level((left - right) / 2, MUSIC_HZ, 8.5, 12.5) / level((left - right) / 2, MUSIC_HZ, 16, 23)
+    assert decibels(share) == pytest.approx(decibels(SHARE), abs=1)
+    until(collector, "separate")
+    assert line(collector, collector.named("separate")[0])[-2:] == ["attempt", "POST /v1/jobs"]
