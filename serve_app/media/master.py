@@ -12,6 +12,9 @@ BETWEEN_DB = 1.0
 OVERSHOOT_DB = 1.0
 """What AAC may add to a peak."""
 
+SILENCE_LUFS = -70.0
+"""Below it there is no loudness (BS.1770)."""
+
 TOLERANCE_LU = 1.0
 TOLERANCE_DB = 0.05
 """Peaks are told with one decimal."""
@@ -42,8 +45,8 @@ class Master:
         return replace(self, gain=self.gain + off, ceiling=ceiling - over)
 
     def off(self, lufs: float | None) -> float:
-        """How much louder the output should be, in LU."""
-        return 0.0 if self.lufs is None or lufs is None else self.lufs - lufs
+        """How much louder the output should be, in LU; silence is as loud as what can just be measured."""
+        return 0.0 if self.lufs is None else self.lufs - (SILENCE_LUFS if lufs is None else lufs)
 
 
 def limiter(ceiling_db: float, rate: int) -> str:

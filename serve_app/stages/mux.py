@@ -177,15 +177,19 @@ async def _mastered(plan: Plan, master: Master, draft: Path, stall_s: float, rep
         report.log(STAGE, f"The sound came out {_told(made)}, retrying with another gain")
         made = await _write(replace(plan, audio_filters=better.filters(rate)), draft, stall_s, report)
         if abs(master.off(made.lufs)) > BROKEN_LU:
-            raise StageFailed(STAGE, f"the sound came out at {made.lufs:.1f} LUFS instead of {master.lufs:.1f}")
+            raise StageFailed(STAGE, f"the sound came out {_level(made)} instead of {master.lufs:.1f}")
         if master.corrected(made.lufs, made.true_peak_db, settings.peak_db):
             report.log(STAGE, f"The sound came out {_told(made)}, which is not quite what is wanted", "warning")
     return made
 
 
+def _level(made: Mixed) -> str:
+    return "silent" if made.lufs is None else f"at {made.lufs:.1f} LUFS"
+
+
 def _told(made: Mixed) -> str:
-    lufs, peak = ("silent" if value is None else f"{value:.1f}" for value in (made.lufs, made.true_peak_db))
-    return f"at {lufs} LUFS, with peaks of {peak} dBTP"
+    peaks = "" if made.true_peak_db is None else f", with peaks of {made.true_peak_db:.1f} dBTP"
+    return f"{_level(made)}{peaks}"
 
 
 async def _write(plan: Plan, draft: Path, stall_s: float, report: Report) -> Mixed:

@@ -312,12 +312,18 @@ async def test_missing_pictures_are_a_failure(tmp_path: Path) -> None:
     assert "lacks pictures" in await fails(path, source=replace(claimed, video_index=real.audio_index))
 
 
-async def test_another_loudness_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def loud(*args: object, **options: object) -> Loudness:
-        return Loudness(-10.0, -1.0)
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [(Loudness(-10.0, -1.0), "-10.0 LUFS instead of -23.0"), (Loudness(), "came out silent instead of -23.0")],
+)
+async def test_another_loudness_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: Loudness, told: str
+) -> None:
+    async def measured(*args: object, **options: object) -> Loudness:
+        return found
 
-    monkeypatch.setattr(room, "measure", loud)
-    assert "-10.0 LUFS instead of -23.0" in await fails(clip(tmp_path / "in.mp4"))
+    monkeypatch.setattr(room, "measure", measured)
+    assert told in await fails(clip(tmp_path / "in.mp4"))
 
 
 async def test_an_output_that_cannot_be_read_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
