@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from serve_app.media import ffmpeg
 
+SILENCE_LUFS = -70.0
+"""Up to here there is no loudness."""
+
 FILTER = "ebur128=peak=sample:framelog=quiet"
 
 OUTPUT = "ebur128=peak=true:framelog=info"
@@ -41,11 +44,11 @@ class Meter:
 
     def hear(self, line: str) -> None:
         if (moment := _SHORT_TERM.search(line)) and float(moment[1]) >= len(self._curve) + 0.95:
-            self._curve.append(max(-70.0, float(moment[2])))
+            self._curve.append(max(SILENCE_LUFS, float(moment[2])))
         self._summary = self._summary or line.endswith("Summary:")
         if self._summary and (found := _NUMBER.match(line)):
             value = float(found[2])
-            self._found[found[1]] = value if value > -70 and value != float("inf") else None
+            self._found[found[1]] = value if value > SILENCE_LUFS and value != float("inf") else None
 
     @property
     def loudness(self) -> Loudness:

@@ -6,14 +6,13 @@ the limit is set that much lower. What the coder makes of it all is known when i
 
 from dataclasses import dataclass, replace
 
+from serve_app.media.loudness import SILENCE_LUFS
+
 BETWEEN_DB = 1.0
 """What a true peak may have above the highest sample."""
 
 OVERSHOOT_DB = 1.0
 """What AAC may add to a peak."""
-
-SILENCE_LUFS = -70.0
-"""Below it there is no loudness (BS.1770)."""
 
 TOLERANCE_LU = 1.0
 TOLERANCE_DB = 0.05

@@ -18,11 +18,10 @@ from configs.pipeline import STAGES
 from serve_app.proto import translation_pb2 as pb
 from serve_app.proto.translation_pb2_grpc import TranslationServiceStub
 from tests.collector import Collector, Span, collecting
-from tests.data.media import make
 from tests.integration.conftest import ECHO
 from tests.service import Service, service
 from tests.unit.test_alerts import exposed, labels_of
-from tests.unit.test_music import MUSIC_HZ, SHARE, decibels, film, level
+from tests.unit.test_music import MUSIC_HZ, SHARE, decibels, film, level, sides
 
 REPOSITORY = Path(__file__).parents[2]
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -191,8 +190,8 @@ def test_music_stays_under_the_dub_and_its_engine_is_seen(seen: Service, collect
             events.read()
         made = http.get(f"/v1/jobs/{job}/artifacts/translated.mp4").raise_for_status()
     (tmp_path / "made.mp4").write_bytes(made.content)
-    left, right = soundfile.read(make(tmp_path / "made.wav", "-i", str(tmp_path / "made.mp4")))[0].T
-    share = level((left - right) / 2, MUSIC_HZ, 8.5, 12.5) / level((left - right) / 2, MUSIC_HZ, 16, 23)
+    side = sides(tmp_path / "made.mp4")
+    share = level(side, MUSIC_HZ, 8.5, 12.5) / level(side, MUSIC_HZ, 16, 23)
     assert decibels(share) == pytest.approx(decibels(SHARE), abs=1)
     until(collector, "separate")
     assert line(collector, collector.named("separate")[0])[-2:] == ["attempt", "POST /v1/jobs"]

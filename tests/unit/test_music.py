@@ -66,6 +66,12 @@ def level(sound: np.ndarray, hertz: float, start: float, end: float) -> float:
     return float(2 * np.abs(np.mean(part * wave * np.hanning(len(part)) * 2)))
 
 
+def sides(path: Path) -> np.ndarray:
+    """What the channels of a film do not share (samples,)."""
+    sound = soundfile.read(make(path.with_suffix(".wav"), "-i", str(path)))[0]
+    return (sound[:, 0] - sound[:, 1]) / 2
+
+
 def decibels(ratio: float) -> float:
     return 20 * np.log10(max(ratio, 1e-9))
 
@@ -216,8 +222,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def output(bench: Bench) -> np.ndarray:
     """The side of the film that was made (samples,): where its music is, and no voice."""
-    made = soundfile.read(make(bench.folder / "out.wav", "-i", str(bench.folder / "job_translated.mp4")))[0]
-    return (made[:, 0] - made[:, 1]) / 2
+    return sides(bench.folder / "job_translated.mp4")
 
 
 async def test_a_job_keeps_its_music_once_for_all_languages_and_edits(bench: Bench) -> None:
