@@ -8,6 +8,7 @@ not; digits are left out, because one side writes them and the other says them. 
 a small model understands a clear voice to 80 or 90 %, an artificial one to half of that, so the bound has to be low.
 """
 
+import asyncio
 import re
 import unicodedata
 from collections.abc import Awaitable, Callable
@@ -29,9 +30,9 @@ def understanding(recognize: Callable[[Clip], Awaitable[Transcript]], language: 
     async def understood(speech: Speech, text: str) -> float | None:
         if not words(text, language):
             return None
-        sound = audio.resample(speech.audio, speech.sample_rate, RECOGNITION_RATE)
+        sound = await asyncio.to_thread(audio.resample, speech.audio, speech.sample_rate, RECOGNITION_RATE)
         heard = await recognize(Clip(sound, language=language))
-        return match(text, "".join(word.text for word in heard.words), language)
+        return await asyncio.to_thread(match, text, "".join(word.text for word in heard.words), language)
 
     return understood
 

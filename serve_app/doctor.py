@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from shutil import which
 from subprocess import SubprocessError
 from tempfile import TemporaryFile
 from typing import Literal
@@ -29,7 +30,7 @@ from serve_app import machine
 from serve_app.doors.tls import check
 from serve_app.jobs import migrations
 from serve_app.jobs.database import Database
-from serve_app.media import ffmpeg, glyphs, mp4
+from serve_app.media import ffmpeg, glyphs, limits, mp4
 from serve_app.ports import free
 from serve_app.resources import Config, asked, by_name, deployments, fitted, least, most
 
@@ -124,6 +125,9 @@ def gpu(patient: Patient) -> Findings:
 
 
 def ffmpeg_and_encoders(patient: Patient) -> Findings:
+    if absent := [name for name in limits.PROGRAMS if which(name) is None]:
+        yield Finding("ffmpeg", "fault", f"cannot be bound: no {', '.join(absent)} here", "apt install util-linux")
+        return
     binary = ffmpeg.binary()
     try:
         found = machine.ffmpeg_version(binary)

@@ -2,12 +2,13 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import trustme
 import yaml
 
@@ -34,6 +35,20 @@ class Service:
 
     def http(self) -> httpx.Client:
         return httpx.Client(base_url=self.http_url, timeout=30, trust_env=False)
+
+    def processes(self) -> Iterator[psutil.Process]:
+        """All of the service, by the work folder that they were told."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("TEMP_WORK_DIR") == str(self.work):
+                    yield process
+
+    def open_files(self) -> Iterator[str]:
+        """What its processes have open now, files without a name as well."""
+        for process in self.processes():
+            for descriptor in Path(f"/proc/{process.pid}/fd").glob("*"):
+                with suppress(OSError):
+                    yield str(descriptor.readlink())
 
 
 def free_port() -> int:

@@ -49,14 +49,19 @@ def billed(answer: Any, engine: Any, caller: str) -> Any:
 def calling(method: Any, stage: str, traced: bool = False) -> Callable[..., Awaitable[Any]]:
     """A handle's method as the pipeline wants it: errors raised as themselves, dead replicas called again.
 
+    Whoever stops waiting takes the call back: an item that has not begun is taken out of its replica's queue.
     What the answer has cost is booked on the job in whose context this is called. A method that is `traced` is told the
     span that it belongs to.
     """
 
     async def call(*args: Any) -> Any:
         for attempt in range(1, TRIES + 1):
+            response = method.remote(*args, **({"trace": traces.current()} if traced else {}))
             try:
-                answer = await method.remote(*args, **({"trace": traces.current()} if traced else {}))
+                answer = await response
+            except asyncio.CancelledError:
+                response.cancel()  # Serve does it by itself only for calls that came to this replica as tasks of Ray
+                raise
             except exceptions.RayTaskError as error:
                 raise unwrap(error) from None
             except GONE as error:

@@ -9,6 +9,7 @@ finds where speech is, in a thread of its own, and their work ends with their cl
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -16,11 +17,11 @@ from math import ceil
 from typing import Any, TypeVar
 
 import grpc
-from fastapi import FastAPI
 from grpc_health.v1 import health_pb2
 from ray import serve
 from ray.serve.grpc_util import RayServegRPCContext
 from ray.serve.handle import DeploymentHandle
+from starlette.types import ASGIApp
 
 from configs.app import AppSettings, Roots
 from configs.base import Settings
@@ -29,6 +30,7 @@ from models.registry import load
 from serve_app.deployments.batch import calling
 from serve_app.doors import wire
 from serve_app.doors.access import Access, Caller
+from serve_app.doors.backpressure import Backpressure
 from serve_app.doors.calls import Call
 from serve_app.doors.desk import Desk
 from serve_app.doors.health import Health
@@ -52,6 +54,8 @@ from serve_app.telemetry.engines import observing
 
 Message = TypeVar("Message")
 READY_S = 5.0
+THREADS = 32
+"""For files and the database. Python's own choice is six on two cores, and six slow uploads would stop all answers."""
 
 
 @serve.deployment
@@ -66,6 +70,7 @@ class Ingress:
     ) -> None:
         roots = Roots.from_environment()
         begin("ingress", settings, roots)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "ingress"))
         spool(roots.work)
         self._store = Store(roots.database_url.get_secret_value(), settings.jobs)
         self._store.create()
@@ -95,8 +100,9 @@ class Ingress:
         self._loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in loops]
         self._health = Health(self._ready)
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_api(self._desk, self._access, self._ready, self._transcriber, self._announcer, self._settings)
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        api = build_api(self._desk, self._access, self._ready, self._transcriber, self._announcer, self._settings)
+        return Backpressure(api)
 
     # -- the gRPC door ---------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ Where our engines have no such figure, a field of `verbose_json` says so in its 
 `no_speech_prob` is 0 because only speech is listened to, and `avg_logprob` comes from the probabilities of words.
 """
 
+import asyncio
 import math
 import zlib
 from dataclasses import dataclass
@@ -81,12 +82,12 @@ def add_audio(api: FastAPI, transcriber: Transcriber, settings: AppSettings) -> 
         if "word" in wanted and ask.response_format != "verbose_json":
             raise Unfit("times of words come with response_format verbose_json alone", "timestamp_granularities")
         heard = await transcriber.transcribe(ask.file.file, ask.file.size or 0, language)
-        return shapes.answer(heard, "transcribe", ask, wanted or ("segment",))
+        return await asyncio.to_thread(shapes.answer, heard, "transcribe", ask, wanted or ("segment",))
 
     @api.post(f"{PREFIX}translations", summary="The same in English, whatever is spoken")
     async def translations(ask: Annotated[Ask, Depends()]) -> Response:
         heard = await transcriber.translate(ask.file.file, ask.file.size or 0, "en")
-        return shapes.answer(heard, "translate", ask, ("segment",))
+        return await asyncio.to_thread(shapes.answer, heard, "translate", ask, ("segment",))
 
     @api.get("/v1/models", summary="The model that listens, as OpenAI's API lists models")
     async def models() -> dict[str, Any]:
@@ -104,7 +105,7 @@ def name_of(model: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """The five ways to say what was heard."""
+    """The five ways to say what was heard. Some hours of it take a second or two to lay out."""
 
     model: str
     subtitles: SubtitleSettings

@@ -81,7 +81,8 @@ class Runner:
         except asyncio.CancelledError:
             await stop(work)
             with suppress(LeaseLost):
-                self._store.release(job.id, job.fence, report.snapshot(), *report.drain(), lease.attempt.close())
+                told = (report.snapshot(), *report.drain(), lease.attempt.close())
+                await asyncio.to_thread(self._store.release, job.id, job.fence, *told)
             raise
         finally:
             await stop(work)

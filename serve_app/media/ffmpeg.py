@@ -49,9 +49,6 @@ WALL_S = 6 * 3600.0
 SLOWEST = 60.0
 """A run may take WALL_S and so many times as long as what it works on."""
 
-NICE = 10
-"""Of a patient run: beside one that is not, it gets a tenth of a core."""
-
 _TICK_S = 0.5
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 _BEYOND = (-signal.SIGXFSZ, -signal.SIGXCPU)
@@ -97,14 +94,13 @@ def whole(out: Path) -> Iterator[Path]:
 def short(args: Sequence[str], *, timeout_s: float, feed: bytes = b"") -> bytes:
     """What a run of seconds writes to its standard output, given `feed` on its standard input. Blocks.
 
-    Raises OSError where there is no ffmpeg, and subprocess.SubprocessError when it fails or takes too long.
+    Raises subprocess.SubprocessError when it fails, takes too long or is not there, OSError when no child can be made.
     """
-    command = [binary(), "-nostdin", "-hide_banner", "-v", "error", *args]
+    command = limits.confined(limits.working(timeout_s), [binary(), "-nostdin", "-hide_banner", "-v", "error", *args])
     pipe, brood = subprocess.PIPE, _brood.get()
     with subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True,
-        env=limits.environment(), preexec_fn=limits.in_child(limits.working(timeout_s), limits.die_with_us),
-    ) as process:  # fmt: skip
+        command, stdin=pipe, stdout=pipe, stderr=pipe, env=limits.environment(), start_new_session=True
+    ) as process:
         brood.append(process.pid)
         try:
             out, errors = process.communicate(feed, timeout_s)
@@ -250,12 +246,6 @@ class _Tail:
         return "\n".join(self._lines)
 
 
-def die_with_us_politely() -> None:
-    """As `limits.die_with_us`, for a child that waits for whoever else wants the processor."""
-    limits.die_with_us()
-    os.nice(NICE)
-
-
 @contextlib.asynccontextmanager
 async def _process(
     args: Sequence[str], feed: bool, cwd: Path | None = None, wall_s: float = WALL_S, patient: bool = False
@@ -263,11 +253,14 @@ async def _process(
     """A child whose whole process group is gone when the block is left, however it is left."""
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
-        binary(), "-nostdin", "-hide_banner", *args,
-        stdin=pipe if feed else null, stdout=pipe, stderr=pipe, cwd=cwd,
-        env=limits.environment(), start_new_session=True,
-        preexec_fn=limits.in_child(limits.working(wall_s), die_with_us_politely if patient else limits.die_with_us),
-    )  # fmt: skip
+        *limits.confined(limits.working(wall_s), [binary(), "-nostdin", "-hide_banner", *args], patient),
+        stdin=pipe if feed else null,
+        stdout=pipe,
+        stderr=pipe,
+        cwd=cwd,
+        env=limits.environment(),
+        start_new_session=True,
+    )
     try:
         yield process
     finally:

@@ -11,7 +11,7 @@ import ctypes
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import ceil
@@ -27,6 +27,12 @@ NAMES = frozenset(
 PREFIXES = ("LC_", "XDG_", "FONTCONFIG_", "CUDA_", "NVIDIA_")
 """Variables that a child is given, by name or by how their names begin."""
 
+NICE = 10
+"""Of a patient child: beside one that is not, it gets a tenth of a core."""
+
+PROGRAMS = ("prlimit", "setpriv", "nice")
+"""What binds a child: of util-linux and coreutils, which every Debian has."""
+
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
@@ -40,22 +46,36 @@ class Limits:
     file: int
     cpu: int
 
+    def bounds(self) -> Iterator[tuple[str, int, int]]:
+        """The resource, its soft and its hard limit; none is above one that somebody else has set."""
+        asked = {"data": self.memory, "fsize": self.file, "core": 0, "cpu": self.cpu}
+        for what, most in asked.items():
+            grace = 5 if what == "cpu" else 0  # ffmpeg takes the first signal for a wish to stop
+            _, hard = resource.getrlimit(getattr(resource, f"RLIMIT_{what.upper()}"))
+            roof = most + grace if hard == resource.RLIM_INFINITY else min(most + grace, hard)
+            yield what, min(most, roof), roof
+
     def apply(self) -> None:
-        """Runs in the child, before it becomes another program. Never raises a limit that somebody else has set.
+        """For a child of ours that is Python, before it opens anything; `confined` does the same to any program.
 
-        From then on no program that it starts has more rights than itself, such as one that is root's (setuid).
+        From then on no program that it starts has more rights than itself, such as one that is root's (setuid), and
+        the kernel ends it when its parent is killed, which no handler of ours would see.
         """
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
-        _lower(resource.RLIMIT_DATA, self.memory)
-        _lower(resource.RLIMIT_FSIZE, self.file)
-        _lower(resource.RLIMIT_CORE, 0)
-        _lower(resource.RLIMIT_CPU, self.cpu, grace=5)  # ffmpeg takes the first signal for a wish to stop
+        for what, soft, hard in self.bounds():
+            resource.setrlimit(getattr(resource, f"RLIMIT_{what.upper()}"), (soft, hard))
 
 
-def _lower(what: int, most: int, grace: int = 0) -> None:
-    _, hard = resource.getrlimit(what)
-    roof = most + grace if hard == resource.RLIM_INFINITY else min(most + grace, hard)
-    resource.setrlimit(what, (min(most, roof), roof))
+def confined(limits: Limits, command: Sequence[str], patient: bool = False) -> list[str]:
+    """`command` behind PROGRAMS that bind it as `Limits.apply` would and then become it.
+
+    To do it by a function that runs in the child (preexec_fn) needs a fork of this whole process: it stops the loop of
+    a large one for long, and one in which gRPC has threads may not survive it.
+    """
+    bounds = [f"--{what}={soft}:{hard}" for what, soft, hard in limits.bounds()]
+    later = ["nice", "-n", str(NICE)] if patient else []
+    return ["prlimit", *bounds, "setpriv", "--no-new-privs", "--pdeathsig", "KILL", *later, *command]
 
 
 @cache
@@ -77,18 +97,3 @@ def reading(wall_s: float) -> Limits:
 def environment() -> dict[str, str]:
     """What a child is told of our environment: where programs, libraries, fonts and GPUs are, and no secret."""
     return {name: value for name, value in os.environ.items() if name in NAMES or name.startswith(PREFIXES)}
-
-
-def die_with_us() -> None:
-    """Runs in the child: the kernel ends it when its parent is killed, which no handler of ours would see."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def in_child(limits: Limits, first: Callable[[], None]) -> Callable[[], None]:
-    """A preexec_fn: `first`, then the limits."""
-
-    def prepare() -> None:
-        first()
-        limits.apply()
-
-    return prepare

@@ -1,5 +1,7 @@
 """The control plane is closed: whoever reaches one of Ray's ports and has no token is turned away."""
 
+from contextlib import suppress
+
 import grpc
 import psutil
 import pytest
@@ -21,14 +23,11 @@ CALLS = (
 def ports(served: Service) -> dict[int, str]:
     """Every port on which a process of the service listens, and the name of the process."""
     found = dict[int, str]()
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("TEMP_WORK_DIR") == str(served.work):
-                for one in process.net_connections("inet"):
-                    if one.status == psutil.CONN_LISTEN:
-                        found[one.laddr.port] = process.name()
-        except psutil.Error:
-            continue
+    for process in served.processes():
+        with suppress(psutil.Error):
+            for one in process.net_connections("inet"):
+                if one.status == psutil.CONN_LISTEN:
+                    found[one.laddr.port] = process.name()
     return found
 
 

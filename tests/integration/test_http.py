@@ -4,7 +4,6 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -55,13 +54,6 @@ def test_the_result_links_files_that_can_be_read_in_ranges(http: httpx.Client, d
     assert all(row["translation"].startswith("[fr]") for row in report["segments"])
 
 
-def open_files() -> Iterator[str]:
-    """The targets of all open files on this machine, as far as we may see them; those that have no name as well."""
-    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):
-            yield str(descriptor.readlink())
-
-
 def test_an_upload_lies_in_the_work_folder_until_all_of_it_is_there(served: Service, http: httpx.Client) -> None:
     spool, lay = f"{served.work / FOLDER}/", list[str]()
 
@@ -70,7 +62,7 @@ def test_an_upload_lies_in_the_work_folder_until_all_of_it_is_there(served: Serv
         yield f"--xx\r\n{head}\r\n\r\n".encode() + bytes(3 * 1024**2)
         until = time.monotonic() + 30
         while not lay and time.monotonic() < until:
-            lay.extend(file for file in open_files() if file.startswith(spool))
+            lay.extend(file for file in served.open_files() if file.startswith(spool))
         yield b'\r\n--xx\r\ncontent-disposition: form-data; name="target_lang"\r\n\r\nes\r\n--xx--\r\n'
 
     headers = {"content-type": "multipart/form-data; boundary=xx"}

@@ -244,6 +244,12 @@ def test_memory_follows_the_limit_of_a_container(tmp_path: Path, monkeypatch: py
 # -- ffmpeg and fonts --------------------------------------------------------------------------------------------------
 
 
+def test_an_ffmpeg_that_cannot_be_bound_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    [found] = findings(patient(), doctor.ffmpeg_and_encoders).values()
+    assert (found.state, found.do) == ("fault", "apt install util-linux")
+
+
 def test_an_ffmpeg_that_lacks_something_or_is_not_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.ffmpeg, "binary", lambda: "/nowhere/ffmpeg")
     assert findings(patient(), doctor.ffmpeg_and_encoders)["ffmpeg"].state == "fault"

@@ -278,10 +278,8 @@ def test_who_looks_into_a_file_has_lowered_its_limits_before() -> None:
 def test_limits_are_those_of_the_child_alone(tmp_path: Path) -> None:
     """Read back from the kernel, in a child of ours and in this process."""
     bounds = limits.reading(60.0)
-    ours = limits.in_child(bounds, limits.die_with_us)
-    told = subprocess.run(
-        ["python3", "-c", TELL_LIMITS], preexec_fn=ours, capture_output=True, text=True, check=True
-    ).stdout
+    command = limits.confined(bounds, ["python3", "-c", TELL_LIMITS])
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert told.split() == [str(bounds.memory), str(1024**2), "60", "True"]
     assert make(tmp_path / "still.wav", *tone(0.1)).stat().st_size > 0
     assert silent(tmp_path / "film.mp4").stat().st_size > 0
