@@ -92,7 +92,7 @@ class Ingress:
         )
         say = in_thread(late("tts", "fallback", engines.tts, "speak"), at_once=engines.tts.at_once)
         self._announcer = Announcer(observing("speak", say), settings.pipeline.speak)
-        tokens = Tokens(self._store, driver.run.remote, settings.jobs.tick_s)
+        tokens = Tokens(self._store, driver.run.remote, settings.jobs.tick_s, self._desk.news)
         cleanup = Cleanup(self._store, roots, settings.cleanup)
         loops = [self._desk.watch, tokens, cleanup]
         if roots.webhook_secret:

@@ -58,7 +58,7 @@ def pieces(message: Message) -> Iterator[Message]:
 
 def queue_of(send: Send) -> Sized:
     """What waits behind Serve's `send`. Raises LookupError where that cannot be found."""
-    found = getattr(getclosurevars(send).nonlocals.get("result_queue"), "_message_queue", None)
+    found: Sized | None = getattr(getclosurevars(send).nonlocals.get("result_queue"), "_message_queue", None)
     if found is None:
         raise LookupError("this release of Ray Serve keeps answers that wait in a place that is not known")
     return found

@@ -78,6 +78,7 @@ class Desk:
         self.pace = Pace(settings.ingress.submissions_a_minute)
         self.database = store.database
         self.watch = Watch(store, settings.jobs)
+        self.news = asyncio.Event()
         self.usage = Usage(store.database)
         self.scrape = Scrape(store.database, settings.jobs, roots.work)
         self.calls = Calls(store.database, settings.ingress.audio_calls_a_minute)
@@ -90,6 +91,7 @@ class Desk:
         """Accepts a job: new, attached to while it lives, or sent back to the queue after it failed."""
         asked = replace(request, tenant=caller.tenant, trace=traces.current())
         job = await undivided(asyncio.to_thread(self._take, self.check(asked)))
+        self.news.set()
         with about(job=job.id, tenant=caller.tenant):
             logs.event("job.taken", f"The job is {job.state}", targets=",".join(job.request.targets))
         return job

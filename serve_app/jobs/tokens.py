@@ -8,6 +8,7 @@ lost with its replica is replaced at the next tick, which is what lets a job out
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from serve_app.jobs.store import Store
 
@@ -15,21 +16,26 @@ logger = logging.getLogger(__name__)
 
 
 class Tokens:
-    """`spend` sends one token and returns when a Driver has used it up."""
+    """`spend` sends one token and returns when a Driver has used it up. `news` of a job is not left until the tick."""
 
-    def __init__(self, store: Store, spend: Callable[[], Awaitable[object]], tick_s: float) -> None:
+    def __init__(
+        self, store: Store, spend: Callable[[], Awaitable[object]], tick_s: float, news: asyncio.Event
+    ) -> None:
         self._store = store
         self._spend = spend
         self._tick_s = tick_s
+        self._news = news
         self._out: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         while True:
+            self._news.clear()
             try:
                 await self._top_up()
             except Exception:  # the database may be away for a while; jobs go on when it is back
                 logger.exception("the job store could not be read")
-            await asyncio.sleep(self._tick_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), self._tick_s)
 
     async def _top_up(self) -> None:
         wanted = await asyncio.to_thread(self._store.unfinished)

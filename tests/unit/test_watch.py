@@ -89,7 +89,7 @@ async def test_there_are_as_many_tokens_as_unfinished_jobs(store: Store) -> None
         store.fail(job.id, job.fence, "no_speech", "nothing was said")
         return job.id
 
-    loop = asyncio.create_task(Tokens(store, spend, SETTINGS.tick_s).run())
+    loop = asyncio.create_task(Tokens(store, spend, SETTINGS.tick_s, asyncio.Event()).run())
     async with asyncio.timeout(2):
         while len(spent) < 3:
             await asyncio.sleep(0.01)
@@ -98,6 +98,22 @@ async def test_there_are_as_many_tokens_as_unfinished_jobs(store: Store) -> None
     gate.set()
     await asyncio.sleep(0.1)
     assert store.unfinished() == 0
+    loop.cancel()
+
+
+async def test_news_of_a_job_is_not_left_until_the_tick(store: Store) -> None:
+    news, spent = asyncio.Event(), asyncio.Event()
+
+    async def spend() -> str:
+        spent.set()
+        await asyncio.sleep(60)
+        return "a"
+
+    loop = asyncio.create_task(Tokens(store, spend, 60.0, news).run())
+    await asyncio.sleep(0.2)
+    store.submit(REQUEST)
+    news.set()
+    await asyncio.wait_for(spent.wait(), 2)
     loop.cancel()
 
 
@@ -114,7 +130,7 @@ async def test_a_lost_token_is_sent_again(store: Store) -> None:
         done.set()
         return "a"
 
-    loop = asyncio.create_task(Tokens(store, spend, SETTINGS.tick_s).run())
+    loop = asyncio.create_task(Tokens(store, spend, SETTINGS.tick_s, asyncio.Event()).run())
     await asyncio.wait_for(done.wait(), 2)
     loop.cancel()
 
