@@ -3,7 +3,7 @@
     cli.md      the commands, as typer knows them          config.md    the settings, with their Field descriptions
     http.md     the routes, from their OpenAPI             errors.md    models.errors, and the table of codes
     grpc.md     the .proto, with its comments            metrics.md   the tables of serve_app.telemetry
-    report.md, report.schema.json   the report of a job for people and for programs, from serve_app.quality_report
+    report.md, report.schema.json   the report of a job for people and for programs, from serve_app.report_schema
 
 What a page says is in the code that it describes: to change a sentence there, change it here.
 """

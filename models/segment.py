@@ -110,12 +110,10 @@ class Alternative:
 class Segment:
     """One sentence on its way through the rooms. Each room returns `replace(segment, …)`.
 
-    Every optional field has one writer: recognize writes text, words, confidence, language, speaker, gender, lead
-    and trail;
-    translate writes translation, score, alternatives, condensed and flags; the owner's edits write edited and
-    wanted_voice, and replace text and translation; speak writes speech, spoken, voice, retries and understood, and may
-    choose one of the alternatives instead of the translation; sync writes place, tempo and dub.
-    `start` and `end` are never edited after birth.
+    Recognize writes text, words, confidence, language, speaker, gender, lead and trail; translate writes translation,
+    score, alternatives, condensed and flags; the owner's edits write edited and wanted_voice, and replace text and
+    translation; speak writes speech, spoken, voice, retries and understood, and may choose one of the alternatives
+    instead of the translation; sync writes place, tempo and dub. `start` and `end` are never edited after birth.
     """
 
     id: int

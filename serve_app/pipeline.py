@@ -39,6 +39,7 @@ from serve_app.media.probe import Source
 from serve_app.stages import first, room
 from serve_app.stages.extract import extract
 from serve_app.stages.prepare import prepare
+from serve_app.stages.recognize import said
 from serve_app.stages.translate import Once
 from serve_app.stall import watched
 from serve_app.steps import Steps
@@ -308,7 +309,7 @@ class Line:
         made_from = key(made_from, engines.vad.what(), engines.asr.what(), rules)
         if number:
             await self.begun.wait()  # the early preview shows the first one, which would be behind them otherwise
-        work = heard.segments(wav, window, self.models, self.settings, number * 1000 + 1, self.report)
+        work = said(wav, window, heard, self.models.recognize, rules, number * 1000 + 1, self.report)
         segments = await steps.take("transcription", f"windows/{number:04}/recognize", made_from, work)
         self.begun.set()
         self.count(total=len(segments))

@@ -1,11 +1,11 @@
 """How good the dub came out: measured on what was made, or left unknown; never assumed.
 
-Percentages are 0–100. lip_sync: share of segments that start within 150 ms of the original and end within 200 ms.
+Percentages are 0–100. lip_sync: share of segments that start and end within the slack that the settings of sync allow.
 translation: share of segments whose final text passes every check. voice: share of segments that were spoken, at a
 natural tempo, times one if the output's loudness and peak are within bounds and half if they are not. spoken: share of
 segments with something to say that were spoken. tempo: share of spoken segments played no faster than the greatest
-tempo. coverage: share of detected speech, in seconds, that became segments.
-understood: share of the dub's words that a recogniser heard in it, where it was asked.
+tempo. coverage: share of detected speech, in seconds, that became segments. understood: share of the dub's words that a
+recogniser heard in it, where it was asked.
 """
 
 from collections.abc import Sequence

@@ -27,7 +27,7 @@ def report_schema() -> str:
 
 
 def _schema() -> Schema:
-    from serve_app.quality_report import QualityReport
+    from serve_app.report_schema import QualityReport
 
     made = QualityReport.model_json_schema(mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}

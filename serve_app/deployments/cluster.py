@@ -35,13 +35,14 @@ os.environ.setdefault("RAY_SERVE_GRPC_MAX_MESSAGE_SIZE", str(4 * 1024**2))
 os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.5")
 os.environ.setdefault("RAY_SERVE_METRICS_EXPORT_INTERVAL_MS", "2000")
 # A call would cross a thread at every step, and go from the proxy to its replica as a task of Ray: that takes three
-# times as long. No replica of ours blocks its loop: engines and files work in threads of their own.
+# times as long. No replica of ours blocks its loop: engines and files work in threads of their own. (Over several
+# nodes Ray's way is the better one, docs/cluster.md says why.)
 os.environ.setdefault("RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD", "0")
 os.environ.setdefault("RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP", "0")
 os.environ.setdefault("RAY_SERVE_PROXY_USE_GRPC", "1")
 os.environ.setdefault("RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH", str(8 * 1024**2))  # a message, packed once more
 # A proxy that the environment names is for the world outside, and not for the way from one process of ours to the next.
-os.environ.setdefault("grpc_proxy", "")
+os.environ["grpc_proxy"] = ""  # noqa: SIM112
 # uvloop forks to start a child, and a fork of a process in which gRPC and OpenTelemetry are at work dies (SIGSEGV).
 os.environ.setdefault("RAY_USE_UVLOOP", "0")
 # What processes print goes to files in /tmp, which is memory in a container; without a limit none of them ever ends.

@@ -54,8 +54,8 @@ from serve_app.telemetry.engines import observing
 
 Message = TypeVar("Message")
 READY_S = 5.0
-THREADS = 32
-"""For files and the database. Python's own choice is six on two cores, and six slow uploads would stop all answers."""
+THREADS = 12
+"""For files and the database, whose pool has fifteen connections. Serve's own five are stopped by five slow uploads."""
 
 
 @serve.deployment

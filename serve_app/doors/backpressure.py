@@ -9,8 +9,10 @@ when a release of Serve has it elsewhere.
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Sized
 from inspect import getclosurevars
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,15 +22,21 @@ PIECE = 64 * 1024
 WAITING = 16
 """Pieces that may wait for the proxy: a megabyte, which a proxy of this machine takes in a millisecond."""
 
-SOONEST_S, LATEST_S = 0.001, 0.05
-"""Between two looks, which come less and less often: with a megabyte ahead nobody is kept waiting at 20 MB/s."""
+SOONEST_S, LATEST_S = 0.001, 0.25
+"""Between two looks, which come less and less often: whoever is fast is looked after soon."""
+
+PATIENCE_S = 60.0
+"""For a client that takes nothing: a player that is paused asks for the rest when it goes on."""
 
 
 class Backpressure:
-    """Around the whole application, so that it gets Serve's own `send`."""
+    """Around the whole application, so that it gets Serve's own `send`; all else that Serve asks of it goes through."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._app, name)  # such as routes, by which Serve's metrics tell calls apart
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, patient(send) if scope["type"] == "http" else send)
@@ -39,13 +47,20 @@ def patient(send: Send) -> Send:
 
     async def sending(message: Message) -> None:
         for piece in pieces(message):
-            pause = SOONEST_S
-            while len(queue) >= WAITING:
-                await asyncio.sleep(pause)
-                pause = min(LATEST_S, 2 * pause)
+            await room(queue)
             await send(piece)
 
     return sending
+
+
+async def room(queue: Sized) -> None:
+    """Returns when another piece may wait. Raises ConnectionAbortedError when nothing was taken for PATIENCE_S."""
+    pause, until = SOONEST_S, time.monotonic() + PATIENCE_S
+    while len(queue) >= WAITING:
+        if time.monotonic() > until:
+            raise ConnectionAbortedError("a client reads nothing of its answer any more")
+        await asyncio.sleep(pause)
+        pause = min(LATEST_S, 2 * pause)
 
 
 def pieces(message: Message) -> Iterator[Message]:

@@ -21,7 +21,6 @@ from serve_app.doors.access import Caller
 from serve_app.doors.detect import Detection, detect_language
 from serve_app.doors.pace import Pace
 from serve_app.doors.places import Look, Places
-from serve_app.doors.wire import PREVIEW
 from serve_app.hearing import transcripts
 from serve_app.jobs.calls import Calls
 from serve_app.jobs.deliveries import Outbox
@@ -33,7 +32,7 @@ from serve_app.jobs.store import Store
 from serve_app.jobs.usage import Usage
 from serve_app.jobs.watch import Watch
 from serve_app.jobs.webhooks import check_address
-from serve_app.jobs.workspace import artifacts, disk_space, safe_id, segment_preview
+from serve_app.jobs.workspace import EARLY_PREVIEW, artifacts, disk_space, safe_id, segment_preview
 from serve_app.paths import MAX_PATH, home, not_of_others, readable
 from serve_app.telemetry import logs, traces
 from serve_app.telemetry.about import about
@@ -168,7 +167,8 @@ class Desk:
     async def receive(self, caller: Caller, job_id: str, name: str, upload: BinaryIO) -> Path:
         """Keeps an uploaded file under the job's id. Raises TooLarge or OutOfSpace."""
         suffix = Path(name).suffix[:8]
-        target = self._shelf(caller) / f"{safe_id(job_id)}{suffix if suffix[1:].isalnum() else ''}"
+        shelf = await asyncio.to_thread(self._shelf, caller)
+        target = shelf / f"{safe_id(job_id)}{suffix if suffix[1:].isalnum() else ''}"
         await undivided(asyncio.to_thread(copy, upload, target, self.max_upload_bytes))
         return target
 
@@ -177,7 +177,7 @@ class Desk:
         content = await asyncio.to_thread(upload.read, transcripts.MAX_BYTES + 1)
         await asyncio.to_thread(transcripts.parse, content)
         suffix = ".vtt" if content.lstrip(BOM).startswith(b"WEBVTT") else ".srt"
-        target = self._shelf(caller) / f"{safe_id(job_id)}{suffix}"
+        target = await asyncio.to_thread(self._shelf, caller) / f"{safe_id(job_id)}{suffix}"
         await undivided(asyncio.to_thread(copy, BytesIO(content), target, transcripts.MAX_BYTES))
         return target
 
@@ -221,7 +221,7 @@ class Desk:
         segment = name.removesuffix(".mp4")
         if segment in job.progress.preview_ids:
             return there(segment_preview(self._roots.work, job.id, segment))
-        early = name == PREVIEW and job.progress.early_preview
+        early = name == EARLY_PREVIEW and job.progress.early_preview
         refused = job.state is State.FAILED and job.error_code == BelowQuality.code and not name.endswith(".mp4")
         if job.state is not State.COMPLETED and not early and not refused:
             raise WrongState("the files of a job can be had once it has completed")

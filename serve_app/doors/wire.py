@@ -15,6 +15,7 @@ import grpc
 from configs.pipeline import STAGES
 from models import errors
 from serve_app.jobs.job import Insight, Job, LogLine, Request, Result, State
+from serve_app.jobs.workspace import EARLY_PREVIEW
 from serve_app.proto import translation_pb2 as pb
 
 logger = logging.getLogger(__name__)
@@ -271,10 +272,6 @@ def insights(job_id: str, found: list[Insight]) -> pb.AIInsightsResponse:
 # -- JSON for the HTTP door -------------------------------------------------------------------------------------------
 
 
-PREVIEW = "early_preview.mp4"
-"""The name of the early preview among a job's files."""
-
-
 def job_json(job: Job, lines: list[LogLine]) -> dict[str, Any]:
     """A job as the HTTP door shows it: the state on the wire's words, and files by name, not by path."""
     return {
@@ -291,7 +288,7 @@ def job_json(job: Job, lines: list[LogLine]) -> dict[str, Any]:
         "progress": {
             **asdict(job.progress),
             "percent": 100.0 if job.state is State.COMPLETED else job.progress.percent,
-            "early_preview": f"/v1/jobs/{job.id}/artifacts/{PREVIEW}" if job.progress.early_preview else "",
+            "early_preview": f"/v1/jobs/{job.id}/artifacts/{EARLY_PREVIEW}" if job.progress.early_preview else "",
             "previews": {name: f"/v1/jobs/{job.id}/artifacts/{name}.mp4" for name in job.progress.preview_ids},
         },
         "log": [asdict(line) for line in lines],

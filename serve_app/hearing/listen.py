@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from configs.app import AppSettings
-from models.segment import Segment, Span
+from models.segment import Span
 from models.translation.pairs import reachable, route
 from serve_app.engines import Models
 from serve_app.hearing import transcripts
-from serve_app.hearing.edges import reaching
 from serve_app.hearing.languages import Part, Spoken, identify
-from serve_app.hearing.speakers import Cast, Turn, cast, gendered, introduced
+from serve_app.hearing.speakers import Cast, Turn, cast, introduced
 from serve_app.hearing.speech import listen
 from serve_app.hearing.transcripts import Cue
 from serve_app.jobs.report import Report
-from serve_app.stages.recognize import LISTENING, recognize
 
 STAGE = "transcription"
+
+LISTENING = 0.1
+"""The share of the stage that is done when the whole recording was listened to, before any window is recognised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +35,6 @@ class Heard:
     spoken: Spoken
     cast: Cast
     cues: list[Cue] | None = None
-
-    async def segments(
-        self, wav: Path, window: Span, models: Models, settings: AppSettings, first_id: int, report: Report
-    ) -> list[Segment]:
-        """What is said in one window."""
-        if self.cues is None:
-            rules = settings.pipeline.recognize
-            made = await recognize(
-                wav, window, self.speech, self.spoken, models.recognize, rules, first_id, report, self.cast
-            )
-            return reaching(made, self.speech, window)
-        told = transcripts.segments(self.cues, window, self.spoken.language, first_id)
-        report.advance(STAGE, sum(segment.duration for segment in told))
-        return await asyncio.to_thread(gendered, wav, told, self.cast)
 
 
 async def hear(wav: Path, given: str, models: Models, settings: AppSettings, report: Report) -> Heard:

@@ -81,8 +81,7 @@ class Runner:
         except asyncio.CancelledError:
             await stop(work)
             with suppress(LeaseLost):
-                told = (report.snapshot(), *report.drain(), lease.attempt.close())
-                await asyncio.to_thread(self._store.release, job.id, job.fence, *told)
+                await lease.give_back()
             raise
         finally:
             await stop(work)
@@ -215,6 +214,12 @@ class Lease:
             self._lines.clear()
             self._insights.clear()
         return answer
+
+    async def give_back(self) -> None:
+        """Once, in the lease's own thread, and to its end even when this is cancelled. Raises LeaseLost."""
+        told = (self.report.snapshot(), *self.report.drain(), self.attempt.close())
+        write = partial(self._store.release, self.job.id, self.job.fence, *told)
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, write))
 
     def close(self) -> None:
         self._thread.shutdown(wait=False)

@@ -29,6 +29,8 @@ from configs.pipeline import LANGUAGES
 from models.errors import InvalidJob, OutOfSpace
 
 PREVIEWS = "previews"
+EARLY_PREVIEW = "early_preview.mp4"
+"""Its name among the files of a job."""
 LOG = "log.jsonl"
 MARKS = frozenset({PREVIEWS, LOG, "speech.wav", "extract.json", "listen.json", "windows"})
 
@@ -79,7 +81,7 @@ def artifacts(root: Path, job_id: str, further: str = "") -> Artifacts:
     stem, language = safe_id(job_id), f".{further}" if further else ""
     return Artifacts(
         output=root / f"{stem}_translated{language}.mp4",
-        early_preview=root / f"{stem}_early_preview.mp4",
+        early_preview=root / f"{stem}_{EARLY_PREVIEW}",
         original_srt=root / f"{stem}_subtitles.srt",
         translated_srt=root / f"{stem}_translated_subtitles{language}.srt",
         bilingual_srt=root / f"{stem}_bilingual_subtitles{language}.srt",

@@ -31,7 +31,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from models.errors import DubError, OutOfSpace, StageFailed, Stalled
+from models.errors import ArtifactMissing, DubError, OutOfSpace, StageFailed, Stalled
 from serve_app.media import limits
 from serve_app.spending import CHILDREN
 
@@ -52,6 +52,8 @@ SLOWEST = 60.0
 _TICK_S = 0.5
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 _BEYOND = (-signal.SIGXFSZ, -signal.SIGXCPU)
+_NOT_RUN = (126, 127)
+"""What the programs in front of it end with when it is not there, or no program."""
 _MAY_PASS = ("Input/output error", "Cannot allocate memory", "Resource temporarily unavailable", "Too many open files")
 
 
@@ -357,6 +359,9 @@ def _judge(code: int | None, tail: _Tail, stage: str) -> None:
     """Raise what a finished run deserves; a process that was killed from outside (memory) may be tried again."""
     if code == 0:
         return
+    if code in _NOT_RUN:
+        log.error("%s could not be run:\n%s", binary(), tail)
+        raise ArtifactMissing("ffmpeg cannot be run on this server; dubserve doctor says what is missing")
     log.debug("ffmpeg ended with %s in %s:\n%s", code, stage, tail)
     error: DubError
     if tail.mentions(_NO_SPACE):

@@ -71,7 +71,8 @@ def confined(limits: Limits, command: Sequence[str], patient: bool = False) -> l
     """`command` behind PROGRAMS that bind it as `Limits.apply` would and then become it.
 
     To do it by a function that runs in the child (preexec_fn) needs a fork of this whole process: it stops the loop of
-    a large one for long, and one in which gRPC has threads may not survive it.
+    a large one for long, and one in which gRPC has threads may not survive it. A parent that is killed in the few
+    milliseconds before `setpriv` has run leaves its child to end by itself.
     """
     bounds = [f"--{what}={soft}:{hard}" for what, soft, hard in limits.bounds()]
     later = ["nice", "-n", str(NICE)] if patient else []

@@ -34,7 +34,7 @@ _pages = Environment(
 
 
 def page(report: dict[str, Any]) -> str:
-    """HTML of a report as `quality_report.report_json` makes it."""
+    """HTML of a report as `report_schema` has it."""
     lines = list(timeline(report["segments"], report["output"].get("loudness", ()), report["output"]["duration"]))
     stages = [(stage, report["stage_seconds"][stage]) for stage in STAGES if stage in report["stage_seconds"]]
     facts = {

@@ -19,8 +19,11 @@ from statistics import fmean
 
 from configs.pipeline import RecognizeSettings
 from models.segment import Segment, Span, Transcript, Word
+from serve_app.hearing import transcripts
+from serve_app.hearing.edges import reaching
 from serve_app.hearing.interludes import asked, interludes, tell, whole
 from serve_app.hearing.languages import Hear, Part, Spoken, hear, together
+from serve_app.hearing.listen import LISTENING, Heard
 from serve_app.hearing.speakers import Cast, gendered, runs
 from serve_app.hearing.speech import read
 from serve_app.hearing.windows import clips
@@ -29,11 +32,22 @@ from serve_app.sentences import segments
 
 STAGE = "transcription"
 
-LISTENING = 0.1
-"""The share of the stage that is done when the whole recording was listened to, before any window is recognised."""
-
 WORD_S = 1.0
 """No word takes longer; the end of a word is what its time is good for, so a longer one covers only its last part."""
+
+
+async def said(
+    wav: Path, window: Span, heard: Heard, recognizer: Hear, settings: RecognizeSettings, first_id: int, report: Report
+) -> list[Segment]:
+    """The segments of one window: recognised, or as the transcript that came with the job has them."""
+    if heard.cues is None:
+        made = await recognize(
+            wav, window, heard.speech, heard.spoken, recognizer, settings, first_id, report, heard.cast
+        )
+        return reaching(made, heard.speech, window)
+    told = transcripts.segments(heard.cues, window, heard.spoken.language, first_id)
+    report.advance(STAGE, sum(segment.duration for segment in told))
+    return await asyncio.to_thread(gendered, wav, told, heard.cast)
 
 
 async def recognize(

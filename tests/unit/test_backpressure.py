@@ -50,6 +50,14 @@ async def test_more_is_sent_only_when_something_was_taken() -> None:
     assert taken[0]["type"] == "http.response.start" and len(taken) == 1 + 4 * WAITING
 
 
+async def test_who_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.doors.backpressure.PATIENCE_S", 0.3)
+    send, waiting = serves()
+    with pytest.raises(ConnectionAbortedError):
+        await patient(send)({"type": "http.response.body", "body": bytes(2 * WAITING * PIECE)})
+    assert len(waiting) == WAITING
+
+
 def test_another_release_of_serve_is_noticed_at_once() -> None:
     async def send(message: Any) -> None:
         del message

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import soundfile
 
-from models.errors import OutOfSpace, StageFailed, Stalled
+from models.errors import ArtifactMissing, OutOfSpace, StageFailed, Stalled
 from serve_app.media import ffmpeg
 from tests.data.media import clip, make, tone
 
@@ -205,6 +205,19 @@ def test_the_environment_may_name_another_binary(monkeypatch: pytest.MonkeyPatch
     ffmpeg.binary.cache_clear()
     monkeypatch.delenv("FFMPEG")
     assert "imageio" in ffmpeg.binary()
+
+
+@pytest.mark.parametrize("mode", [None, 0o644])
+async def test_one_that_cannot_be_run_is_no_fault_of_the_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int | None
+) -> None:
+    program = tmp_path / "ffmpeg"
+    if mode is not None:
+        program.write_text("#!/bin/sh\n")
+        program.chmod(mode)
+    monkeypatch.setattr(ffmpeg, "binary", lambda: str(program))
+    with pytest.raises(ArtifactMissing, match="dubserve doctor"):
+        await ffmpeg.run(["-f", "null", "-"], stage="mux", stall_s=5)
 
 
 def test_a_killed_parent_takes_its_ffmpeg_with_it(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from serve_app.jobs.job import Quality, Request, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
 from serve_app.pipeline import dub
-from serve_app.quality_report import QualityReport, figures, segment_row
+from serve_app.quality_report import figures, segment_row
+from serve_app.report_schema import QualityReport
 from tests.unit.test_pipeline import ECHO
 
 SCHEMA = json.loads((FOLDER / "report.schema.json").read_text("utf-8"))
