@@ -7,36 +7,28 @@ the report. Everything here lies in a folder of its own in the workspace, so tar
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, groupby, takewhile
 from pathlib import Path
 
-from configs.app import AppSettings
 from configs.pipeline import PipelineSettings
 from configs.pipeline import Subtitles as Mode
 from models.errors import BelowQuality, DubError, StageFailed
-from models.segment import Clip, Segment, Span, Transcript
+from models.segment import Segment, Span
 from models.tts.plausible import sayable
-from serve_app.accompaniment import Accompaniment
 from serve_app.backcheck import understanding
 from serve_app.captions import Captions
-from serve_app.engines import Models
 from serve_app.excerpts import Excerpts
+from serve_app.film import Film
 from serve_app.finished import finished, ingredients
-from serve_app.gates import coverage, faults, gates, judge
 from serve_app.hearing.listen import undubbed
 from serve_app.hearing.windows import free_time
 from serve_app.jobs.edits import Edits
 from serve_app.jobs.job import Request, Result
-from serve_app.jobs.report import Report
-from serve_app.jobs.workspace import Artifacts, Workspace, key, write_atomically, write_json
+from serve_app.jobs.workspace import Artifacts, key
 from serve_app.media.mp4 import copyable
-from serve_app.media.probe import Source
-from serve_app.pages.quality import page
 from serve_app.preview import length, preview
-from serve_app.quality import measure, tell
-from serve_app.quality_report import report_json
 from serve_app.retakes import Judge
 from serve_app.stages import room
 from serve_app.stages.mux import Dub, Mixed, mux
@@ -44,26 +36,9 @@ from serve_app.stages.speak import speak
 from serve_app.stages.sync import sync
 from serve_app.stages.translate import translate
 from serve_app.steps import Steps
+from serve_app.verdict import verdict
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Film:
-    """What all targets of a job share. `language` is that of the whole, `speech` is where it was detected.
-
-    `ears` recognise without a memory, for sound that may be made anew.
-    """
-
-    source: Source
-    models: Models
-    settings: AppSettings
-    workspace: Workspace
-    report: Report
-    language: str
-    speech: Sequence[Span]
-    ears: Callable[[Clip], Awaitable[Transcript]]
-    music: Accompaniment
 
 
 @dataclass(slots=True)
@@ -270,9 +245,7 @@ class Dubbing:
             self.film.report.log("translation", message, level="warning", chunk_id=number)
         dubbed = [segment for segment in segments if self.speaks(segment)]
         if any(sayable(s.translation or "") for s in dubbed) and not any(segment.speech for segment in dubbed):
-            raise StageFailed(
-                "tts", "no speech engine could say any of it; the log of the job says why", transient=True
-            )
+            raise StageFailed("tts", "no speech engine could say any of it; its log says why", transient=True)
         subtitles = await self.subtitle(segments)
         mixed = await self.mux(self.replaced(segments), subtitles)
         return await asyncio.to_thread(self.conclude, segments, dubbed, mixed)
@@ -308,30 +281,7 @@ class Dubbing:
 
     def conclude(self, segments: list[Segment], dubbed: list[Segment], mixed: Mixed) -> Result:
         """Measures what came out and writes the report."""
-        covered, missed = coverage(self.film.speech, segments)
-        found = faults(dubbed, missed, self.rooms)
-        amiss = {(fault.segment, fault.start) for fault in found if not fault.mended}
-        quality = measure(dubbed, self.film.source, mixed, self.rooms)
-        quality = replace(quality, coverage=covered, faults=len(amiss))
-        tell(self.film.report, segments, dubbed, quality, into=self.target if self.request.also else "")
-        passing = gates(quality, self.rooms.quality)
-        try:
-            judge(passing, self.rooms.quality, self.film.report)
-        except BelowQuality as refused:  # first its report, which says why
-            self.refused = refused
-        facts = report_json(
-            self.request,
-            self.film.source,
-            self.film.language,
-            segments,
-            mixed,
-            quality,
-            found,
-            passing,
-            self.film.report,
-        )
-        write_json(self.drafts.report, facts)
-        write_atomically(self.drafts.report_page, page(facts).encode())
+        quality, self.refused = verdict(self.film, self.request, self.drafts, segments, dubbed, mixed)
         return Result(
             output=str(self.files.output),
             original_srt=str(self.files.original_srt),

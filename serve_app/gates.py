@@ -140,11 +140,11 @@ WORDS = {
 }
 
 
-def judge(passing: Sequence[Gate], settings: QualitySettings, report: Report) -> None:
+def judge(checked: Sequence[Gate], settings: QualitySettings, report: Report) -> None:
     """Tells which gates were not passed; raises BelowQuality for them where the operator wants that."""
     short = [
         f"{gate.value:.0f} % {WORDS[gate.name]}, and {gate.wanted:.0f} % are wanted"
-        for gate in passing
+        for gate in checked
         if gate.value is not None and not gate.passed
     ]
     for message in short:

@@ -17,11 +17,11 @@ from configs.engines import EngineSettings, SeparationSettings, SpeakerSettings
 from models import golden
 from models.registry import load
 from models.segment import Clip, Sentence, Stereo, Transcript, Voice
+from serve_app.attempt import dub
 from serve_app.engines import Models
 from serve_app.jobs.job import Request
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
-from serve_app.pipeline import dub
 from serve_app.screen import Screen
 
 Item = TypeVar("Item")

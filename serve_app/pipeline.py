@@ -1,4 +1,4 @@
-"""The straight line: eight awaits, one per room, and the windows in which a job flows through the middle four.
+"""The straight line of one attempt: eight rooms, and the windows in which a job flows through the middle four.
 
 `prepare` and `extract` see the whole file. Voice detection then cuts it at long pauses into windows; each passes
 recognize → translate → speak → sync on its own, a few at once, the first one first, so that all engines work on one job
@@ -10,9 +10,6 @@ redoes only what depends on it.
 """
 
 import asyncio
-import re
-import shutil
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,101 +19,27 @@ from configs.pipeline import STAGES, PipelineSettings
 from models.errors import BelowQuality, InvalidJob, NoSpeech
 from models.segment import Clip, Span, Transcript
 from serve_app.accompaniment import Accompaniment
-from serve_app.dubbing import Dubbing, Film
+from serve_app.dubbing import Dubbing
 from serve_app.engines import Models
 from serve_app.excerpts import Excerpts
+from serve_app.film import Film
 from serve_app.hearing import heard as kept
 from serve_app.hearing import listen, transcripts
 from serve_app.hearing.listen import Heard
 from serve_app.hearing.windows import windows
 from serve_app.jobs.edits import Edits, Rows
 from serve_app.jobs.job import Request, Result
-from serve_app.jobs.memory import Memory
 from serve_app.jobs.report import Report
-from serve_app.jobs.workspace import Artifacts, Workspace, artifacts, disk_space, key
-from serve_app.media.ffmpeg import whole
+from serve_app.jobs.workspace import Artifacts, Workspace, artifacts, key
 from serve_app.media.probe import Source
 from serve_app.stages import first, room
 from serve_app.stages.extract import extract
 from serve_app.stages.prepare import prepare
 from serve_app.stages.recognize import said
-from serve_app.stages.translate import Once
-from serve_app.stall import watched
 from serve_app.steps import Steps
-from serve_app.takes import Takes
 
 EACH_TARGET = STAGES[STAGES.index("translation") :]
 """What is done again for every language that a job is dubbed into."""
-
-
-ATTEMPT = re.compile(r"attempt-(\d+)-[0-9a-f]{8}")
-
-
-async def nobody_else() -> None:
-    """The `confirm` of a run that has no rival."""
-
-
-async def dub(
-    request: Request,
-    models: Models,
-    settings: AppSettings,
-    workspace: Workspace,
-    files: Artifacts,
-    report: Report,
-    confirm: Callable[[], Awaitable[object]] = nobody_else,
-    edits: Rows | None = None,
-    fence: int = 0,
-) -> Result:
-    """Dubs `request.path` into `files`, with the `edits` of its owner, as the attempt of this `fence`.
-
-    Raises a DubError; every other error of a room comes out as StageFailed. A dub that is not good enough to be
-    delivered leaves its reports and subtitles all the same.
-
-    Whatever an attempt makes for others lies in a folder of its own until `confirm` has returned, so that two attempts
-    that are alive at the same time, one without knowing that it lost its lease, cannot mix their files. What earlier
-    attempts left in theirs is removed first: whoever still works there may write nothing any more.
-    """
-    await asyncio.to_thread(clear, workspace.folder, fence)
-    said, spoken = [await asyncio.to_thread(Memory, workspace.path(f"{name}.jsonl")) for name in ("said", "spoken")]
-    translator, voices = (key(engine.what()) for engine in (settings.engines.translation, settings.engines.tts))
-    models = watched(models, settings.pipeline.engine_stall_s)
-    once = replace(  # equal sentences of a job are translated once, and said once
-        models,
-        translate=Once(models.translate, said, translator),
-        speak=Takes(models.speak, workspace.path("takes"), spoken, voices),
-    )
-    own = workspace.path(f"attempt-{fence}-{uuid.uuid4().hex[:8]}", "out")
-    try:
-        line = Line(request, once, settings, workspace, own, files, report, edits or {})
-        result = await line.run()
-        line.same_input()
-        await confirm()
-        await asyncio.to_thread(publish, own, files.output.parent, films=line.refused is None)
-    finally:
-        await asyncio.to_thread(shutil.rmtree, own.parent, ignore_errors=True)
-    if line.refused:
-        raise line.refused
-    return result
-
-
-def clear(folder: Path, fence: int) -> None:
-    """Removes the folders of attempts before the one of this `fence`, never that of a later one."""
-    for attempt in folder.glob("attempt-*"):
-        named = ATTEMPT.fullmatch(attempt.name)
-        if (int(named[1]) if named else 0) < fence:  # an older release gave them no number
-            shutil.rmtree(attempt, ignore_errors=True)
-
-
-def publish(drafts: Path, folder: Path, films: bool = True) -> None:
-    """Moves finished files to where everybody reads them, each whole or not at all; `films` too, or without them."""
-    for draft in drafts.iterdir():
-        if draft.suffix == ".mp4" and not films:
-            continue
-        try:
-            draft.replace(folder / draft.name)
-        except OSError:  # another disk
-            with whole(folder / draft.name) as copy, disk_space():
-                shutil.copyfile(draft, copy)
 
 
 @dataclass(slots=True)

@@ -34,7 +34,7 @@ def report_json(
     mixed: Mixed,
     quality: Quality,
     found: Sequence[Fault],
-    passing: Sequence[Gate],
+    checked: Sequence[Gate],
     report: Report,
 ) -> dict[str, Any]:
     """The report of a job, as JSON knows it."""
@@ -48,7 +48,7 @@ def report_json(
         stage_seconds={stage: round(seconds, 3) for stage, seconds in report.stage_seconds().items()},
         output=Output(**asdict(mixed)),
         quality=figures(quality),
-        gates=[GateRow(**asdict(gate), passed=gate.passed) for gate in passing],
+        gates=[GateRow(**asdict(gate), passed=gate.passed) for gate in checked],
         faults=[FaultRow(**asdict(fault)) for fault in found],
         log=[LogRow(**asdict(line)) for line in report.lines()],
         insights=[InsightRow(**asdict(insight)) for insight in report.insights()],

@@ -13,7 +13,7 @@ hypothesis.settings.load_profile("repeatable")
 
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
-FOLDERS = ("unit", "integration", "console", "weights", "gpu", "chaos")
+FOLDERS = ("unit", "integration", "console", "weights", "chaos")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,8 +7,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.doors import openai, segments, session, speech
 from serve_app.doors.access import FORM_BYTES, Refuse
-from serve_app.doors.desk import Desk, TooLarge
+from serve_app.doors.desk import Desk
 from serve_app.doors.transcribe import Transcriber
+from serve_app.doors.uploads import TooLarge
 
 
 class BodyLimit:
@@ -42,7 +43,7 @@ class BodyLimit:
             return session.BYTES, session.too_large()
         if segments.speaks(path):
             return segments.BYTES, segments.too_large()
-        return self._desk.max_upload_bytes + FORM_BYTES, self._desk.too_large()
+        return self._desk.uploads.max_bytes + FORM_BYTES, self._desk.uploads.too_large()
 
 
 def counted(receive: Receive, limit: int, too_large: TooLarge) -> Receive:

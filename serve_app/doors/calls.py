@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.errors import DubError
 from serve_app.doors.access import Caller
-from serve_app.doors.desk import undivided
+from serve_app.doors.undivided import undivided
 from serve_app.jobs.calls import Calls
 from serve_app.spending import CURRENT, Attempt
 

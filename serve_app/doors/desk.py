@@ -9,19 +9,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, TypeVar
 
 from configs.app import AppSettings, Roots
-from models.errors import BelowQuality, InvalidJob, JobNotFound, OutOfSpace, StageFailed, WrongState
+from models.errors import BelowQuality, InvalidJob, JobNotFound, StageFailed, WrongState
 from models.segment import Clip, Span, Transcript
 from models.translation.pairs import check
 from serve_app.doors.access import Caller
 from serve_app.doors.detect import Detection, detect_language
 from serve_app.doors.pace import Pace
 from serve_app.doors.places import Look, Places
-from serve_app.hearing import transcripts
+from serve_app.doors.undivided import undivided
+from serve_app.doors.uploads import Uploads
 from serve_app.jobs.calls import Calls
 from serve_app.jobs.deliveries import Outbox
 from serve_app.jobs.edits import Editor
@@ -32,26 +31,15 @@ from serve_app.jobs.store import Store
 from serve_app.jobs.usage import Usage
 from serve_app.jobs.watch import Watch
 from serve_app.jobs.webhooks import check_address
-from serve_app.jobs.workspace import EARLY_PREVIEW, artifacts, disk_space, safe_id, segment_preview
-from serve_app.paths import MAX_PATH, home, not_of_others, readable
+from serve_app.jobs.workspace import EARLY_PREVIEW, artifacts, safe_id, segment_preview
+from serve_app.paths import MAX_PATH, not_of_others
 from serve_app.telemetry import logs, traces
 from serve_app.telemetry.about import about
 from serve_app.telemetry.logs import lines_of
 from serve_app.telemetry.scrape import Scrape
 
-T = TypeVar("T")
-
-CHUNK = 1 << 20
-BOM = b"\xef\xbb\xbf"
 MAX_PRIORITY = 100
-NO_ROOM = "the upload could not be written; the disk of the service may be full"
 GENDERS = ("", "male", "female", "neutral")
-
-
-class TooLarge(InvalidJob):
-    """An upload beyond what the settings allow."""
-
-    code = "too_large"
 
 
 class Desk:
@@ -76,6 +64,7 @@ class Desk:
         self.places = Places(store, roots.artifacts, settings.pipeline.prepare, look, settings.ingress.look_s)
         self.pace = Pace(settings.ingress.submissions_a_minute)
         self.database = store.database
+        self.uploads = Uploads(store, roots, settings.ingress.max_upload_bytes)
         self.watch = Watch(store, settings.jobs)
         self.news = asyncio.Event()
         self.usage = Usage(store.database)
@@ -153,63 +142,6 @@ class Desk:
 
     # -- files -----------------------------------------------------------------------------------------------------
 
-    async def readable(self, caller: Caller, path: str) -> Path:
-        """The real path of a video that a caller named. Raises PathNotAllowed, or InvalidJob when nothing is there."""
-        return await asyncio.to_thread(self._readable, caller, path)
-
-    def _readable(self, caller: Caller, path: str) -> Path:
-        real = readable(path, caller.tenant, self._roots)
-        if not real.is_file():
-            raise InvalidJob("there is no file at this path; upload the video first")
-        not_of_others(real, caller.tenant, self._roots, self._store.owners)
-        return real
-
-    async def receive(self, caller: Caller, job_id: str, name: str, upload: BinaryIO) -> Path:
-        """Keeps an uploaded file under the job's id. Raises TooLarge or OutOfSpace."""
-        suffix = Path(name).suffix[:8]
-        shelf = await asyncio.to_thread(self._shelf, caller)
-        target = shelf / f"{safe_id(job_id)}{suffix if suffix[1:].isalnum() else ''}"
-        await undivided(asyncio.to_thread(copy, upload, target, self.max_upload_bytes))
-        return target
-
-    async def receive_transcript(self, caller: Caller, job_id: str, upload: BinaryIO) -> Path:
-        """Keeps an uploaded transcript beside the video. Raises UnreadableTranscript or OutOfSpace."""
-        content = await asyncio.to_thread(upload.read, transcripts.MAX_BYTES + 1)
-        await asyncio.to_thread(transcripts.parse, content)
-        suffix = ".vtt" if content.lstrip(BOM).startswith(b"WEBVTT") else ".srt"
-        target = await asyncio.to_thread(self._shelf, caller) / f"{safe_id(job_id)}{suffix}"
-        await undivided(asyncio.to_thread(copy, BytesIO(content), target, transcripts.MAX_BYTES))
-        return target
-
-    def _shelf(self, caller: Caller) -> Path:
-        """The folder of a caller's uploads, made when it is first needed."""
-        folder = home(caller.tenant, self._roots)
-        if folder != self._roots.uploads:
-            with disk_space():
-                folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def withdraw(self, caller: Caller, job_id: str) -> None:
-        """Takes back what was received for a job, unless it was accepted."""
-        if self._store.owners([job_id]):
-            return
-        shelf = home(caller.tenant, self._roots)
-        for path in (shelf / safe_id(job_id), *shelf.glob(f"{job_id}.*")):
-            path.unlink(missing_ok=True)
-
-    async def readable_transcript(self, caller: Caller, path: str) -> Path:
-        """The real path of a transcript that a caller named. Raises as `readable`, and UnreadableTranscript."""
-        real = await self.readable(caller, path)
-        await asyncio.to_thread(transcripts.read, real)
-        return real
-
-    @property
-    def max_upload_bytes(self) -> int:
-        return self._settings.ingress.max_upload_bytes
-
-    def too_large(self) -> TooLarge:
-        return too_large(self.max_upload_bytes)
-
     def artifact(self, caller: Caller, job_id: str, name: str) -> Path:
         """A file of a completed job by its short name, such as `translated.mp4`; of one that was not good enough to be
         delivered, all but its film. Blocks on the store.
@@ -236,7 +168,7 @@ class Desk:
 
     async def detect(self, caller: Caller, path: str) -> Detection:
         """The language spoken in a video. Raises a DubError when it cannot be told: never a guess."""
-        real = await self.readable(caller, path)
+        real = await self.uploads.readable(caller, path)
         limit = self._settings.ingress.detect_timeout_s
         try:
             async with asyncio.timeout(limit):
@@ -288,35 +220,3 @@ def accepted(job: Job) -> Insight:
         impact="low",
         timestamp=stamp,
     )
-
-
-def too_large(limit: int) -> TooLarge:
-    return TooLarge(f"the video is larger than the {limit / 1024**2:g} MiB that may be uploaded; send a smaller one")
-
-
-async def undivided(work: Awaitable[T]) -> T:
-    """Waits for the end of `work` even when cancelled: threads go on anyhow, and leave things behind."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # nobody else will ask for it
-        raise
-
-
-def copy(upload: BinaryIO, target: Path, limit: int) -> None:
-    """Writes `upload` to `target`, whole or not at all."""
-    part = target.with_name(target.name + ".part")
-    try:
-        with part.open("wb") as out:
-            while chunk := upload.read(CHUNK):
-                out.write(chunk)
-                if out.tell() > limit:
-                    raise too_large(limit)
-        part.replace(target)
-    except OSError as error:
-        raise OutOfSpace(NO_ROOM) from error
-    finally:
-        part.unlink(missing_ok=True)

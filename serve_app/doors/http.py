@@ -30,13 +30,15 @@ from serve_app.doors.bodies import BodyLimit
 from serve_app.doors.calls import Counted
 from serve_app.doors.console import add_console
 from serve_app.doors.deliveries import add_deliveries
-from serve_app.doors.desk import NO_ROOM, Desk, TooLarge, undivided
+from serve_app.doors.desk import Desk
 from serve_app.doors.documentation import add_documentation
 from serve_app.doors.listing import add_listing
 from serve_app.doors.overview import Overview, add_overview
 from serve_app.doors.possible import add_possible
 from serve_app.doors.speech import Announcer
 from serve_app.doors.transcribe import Transcriber
+from serve_app.doors.undivided import undivided
+from serve_app.doors.uploads import NO_ROOM, TooLarge
 from serve_app.doors.viewing import add_viewing
 from serve_app.jobs import job as nouns
 from serve_app.jobs.job import Control
@@ -168,15 +170,15 @@ def add_jobs(api: FastAPI, desk: Desk) -> None:
         request = desk.check(replace(asked, priority=priority, webhook=webhook, title=titled(title, file, path)))
         try:
             if file is not None:
-                video = await desk.receive(caller, job_id, file.filename or "", file.file)
+                video = await desk.uploads.receive(caller, job_id, file.filename or "", file.file)
             else:
-                video = await desk.readable(caller, path or "")
+                video = await desk.uploads.readable(caller, path or "")
             request = replace(request, path=str(video))
             async with desk.places.inspected(caller.tenant, request):
                 told = await transcript_of(desk, caller, job_id, transcript, transcript_path)
                 job = await desk.take(caller, replace(request, transcript=told))
         except BaseException:  # also when the client went away: nobody else will look for the upload
-            await undivided(asyncio.to_thread(desk.withdraw, caller, job_id))
+            await undivided(asyncio.to_thread(desk.uploads.withdraw, caller, job_id))
             raise
         return wire.job_json(job, [])
 
@@ -210,8 +212,8 @@ async def transcript_of(desk: Desk, caller: Caller, job_id: str, file: UploadFil
     if file is not None and path is not None:
         raise InvalidJob("send the transcript either as a file or as a `transcript_path`")
     if file is not None:
-        return str(await desk.receive_transcript(caller, job_id, file.file))
-    return str(await desk.readable_transcript(caller, path)) if path is not None else ""
+        return str(await desk.uploads.receive_transcript(caller, job_id, file.file))
+    return str(await desk.uploads.readable_transcript(caller, path)) if path is not None else ""
 
 
 def add_files(api: FastAPI, desk: Desk) -> None:

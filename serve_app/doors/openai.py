@@ -28,8 +28,8 @@ from configs.app import AppSettings
 from configs.pipeline import SubtitleSettings
 from models.errors import InvalidJob, UnreadableMedia, UnsupportedLanguage
 from models.segment import Segment, Word
-from serve_app.doors.desk import TooLarge
 from serve_app.doors.transcribe import Transcriber, Transcription
+from serve_app.doors.uploads import TooLarge
 from serve_app.phrases import UNSPACED
 from serve_app.stages.subtitle import srt, subtitle, vtt
 

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from serve_app.doors import wire
 from serve_app.doors.access import Who
-from serve_app.doors.desk import Desk, TooLarge
+from serve_app.doors.desk import Desk
+from serve_app.doors.uploads import TooLarge
 
 MOST = 1000
 """Changes in one call; a film has more segments, but a person has not changed them all at once."""

@@ -15,8 +15,8 @@ from fastapi import Body, FastAPI, Request, Response
 from models.errors import NotAllowed
 from serve_app.doors.access import Access, Caller
 from serve_app.doors.cookie import COOKIE, PROOF, carried
-from serve_app.doors.desk import TooLarge
 from serve_app.doors.overview import Overview
+from serve_app.doors.uploads import TooLarge
 
 URL = "/v1/session"
 BYTES = 4096

@@ -30,7 +30,7 @@ from models.errors import InvalidJob, StageFailed, UnsupportedLanguage
 from models.segment import Audio, Speech, Utterance
 from models.translation.sentences import sentences
 from models.tts.plausible import sayable
-from serve_app.doors.desk import TooLarge
+from serve_app.doors.uploads import TooLarge
 from serve_app.media import audio, ffmpeg
 from serve_app.spending import count
 

@@ -26,7 +26,7 @@ from configs.pipeline import PipelineSettings, RecognizeSettings
 from models.errors import NoSpeech, StageFailed, UnreadableMedia
 from models.segment import RECOGNITION_RATE, Clip, Segment, Sentence, Span, Transcript
 from models.translation.pairs import Pair, route
-from serve_app.doors.desk import TooLarge, copy
+from serve_app.doors.uploads import TooLarge, copy
 from serve_app.hearing.languages import Hear, Spoken, hear, identify
 from serve_app.hearing.speech import duration, listen, read
 from serve_app.hearing.windows import clips, windows

@@ -51,6 +51,6 @@ async def film(desk: Desk, caller: Caller, job_id: str) -> Path:
     """Where the video of a job lies, asked by the rules for naming one: its link may lead elsewhere by now."""
     job = await desk.job(caller, job_id)
     try:
-        return await desk.readable(caller, job.request.path)
+        return await desk.uploads.readable(caller, job.request.path)
     except Exception as error:
         raise JobNotFound("the original video is not there any more; the dub stays") from error

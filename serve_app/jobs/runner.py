@@ -21,6 +21,7 @@ from typing import Any
 
 from configs.app import AppSettings, Roots
 from models.errors import INTERNAL, DubError, OutOfSpace, Stalled
+from serve_app.attempt import dub
 from serve_app.engines import Models
 from serve_app.jobs.admission import WAITS, Admission
 from serve_app.jobs.job import Control, Insight, Job, LogLine, Result
@@ -28,7 +29,6 @@ from serve_app.jobs.report import Report
 from serve_app.jobs.store import LeaseLost, Store
 from serve_app.jobs.workspace import Workspace, artifacts
 from serve_app.paths import not_of_others, readable
-from serve_app.pipeline import dub
 from serve_app.spending import Attempt, metered
 from serve_app.telemetry.attempts import attempt, decided, ended, lost
 from serve_app.telemetry.engines import observed

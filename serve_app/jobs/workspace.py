@@ -26,6 +26,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from configs.pipeline import LANGUAGES
+from models.artifact import digest as digest_of
 from models.errors import InvalidJob, OutOfSpace
 
 PREVIEWS = "previews"
@@ -165,12 +166,12 @@ class Workspace:
     def _fingerprint(self, file: Path) -> dict[str, Any]:
         # a name within the folder, so that the folder may be moved
         name = file.relative_to(self.folder) if file.is_relative_to(self.folder) else file.absolute()
-        return {"name": str(name), "size": file.stat().st_size, "hash": _content(file)}
+        return {"name": str(name), "size": file.stat().st_size, "hash": digest_of(file)}
 
     def _intact(self, seen: dict[str, Any]) -> bool:
         file = self.folder / seen["name"]
         try:
-            return bool(file.stat().st_size == seen["size"] and _content(file) == seen["hash"])
+            return bool(file.stat().st_size == seen["size"] and digest_of(file) == seen["hash"])
         except OSError:
             return False
 
@@ -232,11 +233,6 @@ def disk_space() -> Iterator[None]:
 
 def _json(data: Any) -> bytes:
     return json.dumps(data, default=plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _content(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -26,6 +26,7 @@ from scipy.signal import fftconvolve
 from configs.app import AppSettings
 from models.segment import Audio, Span
 from models.translation.quality import missing_numbers, numbers
+from serve_app.attempt import dub
 from serve_app.engines import Models
 from serve_app.jobs.job import Request
 from serve_app.jobs.report import Report
@@ -33,7 +34,6 @@ from serve_app.jobs.workspace import Workspace, artifacts
 from serve_app.local import models
 from serve_app.media import audio
 from serve_app.media.loudness import measure
-from serve_app.pipeline import dub
 from tests.bench.oldvoice import FRAME_S as LEAK_S
 from tests.bench.oldvoice import leak_db, leaks
 from tests.data.talks import TALKS, make

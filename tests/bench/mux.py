@@ -30,6 +30,7 @@ import soundfile
 from configs.app import AppSettings
 from configs.pipeline import PipelineSettings, PrepareSettings, Subtitles, SubtitleStyle
 from models.segment import Segment, Span
+from serve_app.attempt import dub
 from serve_app.cues import Cue
 from serve_app.excerpts import Excerpts, excerpts
 from serve_app.jobs.job import Request
@@ -40,7 +41,6 @@ from serve_app.media import ffmpeg
 from serve_app.media.ass import Look
 from serve_app.media.music import Piece
 from serve_app.media.probe import Source, probe
-from serve_app.pipeline import dub
 from serve_app.stages.mux import Dub, mux
 from serve_app.stages.subtitle import write
 from serve_app.stages.sync import sync

@@ -34,11 +34,11 @@ from typing import Any
 
 from configs.app import AppSettings
 from models.errors import DubError
+from serve_app.attempt import dub
 from serve_app.jobs.job import Request
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
 from serve_app.local import models
-from serve_app.pipeline import dub
 from tests import postgres
 from tests.chaos import journal
 from tests.chaos.alone import alone

@@ -10,10 +10,11 @@ from pydantic import SecretStr
 
 from configs.app import AppSettings, JobSettings, Roots
 from models.errors import BelowQuality, InvalidJob, JobNotFound, OutOfSpace, PathNotAllowed, StageFailed, WrongState
-from serve_app.doors import desk as module
+from serve_app.doors import uploads
 from serve_app.doors import wire
 from serve_app.doors.access import Caller
-from serve_app.doors.desk import Desk, TooLarge
+from serve_app.doors.desk import Desk
+from serve_app.doors.uploads import TooLarge
 from serve_app.jobs.job import Control, Progress, Quality, Request, Result
 from serve_app.jobs.store import Store
 from serve_app.jobs.workspace import artifacts
@@ -135,31 +136,31 @@ def test_files_without_a_job(office: Office) -> None:
 
 
 async def test_uploads_are_kept_whole_or_not_at_all(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = await office.desk.receive(ME, "a", "my talk.MP4", io.BytesIO(b"x" * 1000))
+    kept = await office.desk.uploads.receive(ME, "a", "my talk.MP4", io.BytesIO(b"x" * 1000))
     assert (kept.name, kept.stat().st_size) == ("a.MP4", 1000)
-    assert (await office.desk.receive(ME, "b", "x.m/p\0", io.BytesIO(b"x"))).name == "b"
-    monkeypatch.setattr(module, "CHUNK", 300)
+    assert (await office.desk.uploads.receive(ME, "b", "x.m/p\0", io.BytesIO(b"x"))).name == "b"
+    monkeypatch.setattr(uploads, "CHUNK", 300)
     with pytest.raises(TooLarge, match="MiB"):
-        await office.desk.receive(ME, "c", "x.mp4", io.BytesIO(b"x" * 1001))
+        await office.desk.uploads.receive(ME, "c", "x.mp4", io.BytesIO(b"x" * 1001))
     with pytest.raises(InvalidJob):
-        await office.desk.receive(ME, "../c", "x.mp4", io.BytesIO(b"x"))
+        await office.desk.uploads.receive(ME, "../c", "x.mp4", io.BytesIO(b"x"))
     assert sorted(path.name for path in office.roots.uploads.iterdir()) == ["a.MP4", "b"]
 
 
 async def test_a_disk_that_takes_no_upload(office: Office) -> None:
     office.roots.uploads.rmdir()
     with pytest.raises(OutOfSpace):
-        await office.desk.receive(ME, "a", "x.mp4", io.BytesIO(b"x"))
+        await office.desk.uploads.receive(ME, "a", "x.mp4", io.BytesIO(b"x"))
 
 
 async def test_readable_paths(office: Office) -> None:
     video = office.roots.uploads / "x.mp4"
     with pytest.raises(InvalidJob, match="no file"):
-        await office.desk.readable(ME, str(video))
+        await office.desk.uploads.readable(ME, str(video))
     video.write_bytes(b"x")
-    assert await office.desk.readable(ME, str(video)) == video
+    assert await office.desk.uploads.readable(ME, str(video)) == video
     with pytest.raises(PathNotAllowed):
-        await office.desk.readable(ME, "/etc/passwd")
+        await office.desk.uploads.readable(ME, "/etc/passwd")
 
 
 async def test_insights_begin_with_the_acceptance(office: Office) -> None:

@@ -18,13 +18,13 @@ from models.errors import StageFailed
 from models.segment import Segment, Span, Speech, Transcript, Utterance, Word
 from models.tts import fallback
 from serve_app import local
+from serve_app.attempt import dub
 from serve_app.gates import Fault, coverage, faults, gates, judge
 from serve_app.jobs.job import Quality, Request
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
 from serve_app.media.probe import Source
 from serve_app.pages.quality import page
-from serve_app.pipeline import dub
 from serve_app.quality import measure
 from serve_app.stages.mux import Mixed
 from tests.unit.test_pipeline import ECHO

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from configs.app import Roots
-from serve_app.doors import desk
+from serve_app.doors import uploads
 from serve_app.jobs.store import Store
 from tests.unit.test_http import http, roots, store
 
@@ -44,8 +44,8 @@ class Gate:
 async def test_while_the_file_is_kept(
     http: httpx.AsyncClient, store: Store, roots: Roots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = Gate(desk.copy)
-    monkeypatch.setattr(desk, "copy", gate)
+    gate = Gate(uploads.copy)
+    monkeypatch.setattr(uploads, "copy", gate)
     await gate.left(http)
     assert list(roots.uploads.iterdir()) == [] and store.jobs() == []
 

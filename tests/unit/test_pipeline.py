@@ -27,12 +27,12 @@ from models.errors import (
     UnsupportedLanguage,
 )
 from models.segment import Clip, Span, Speech, Transcript, Utterance, Voice
+from serve_app.attempt import dub
 from serve_app.engines import Models
 from serve_app.jobs.job import Request, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
 from serve_app.local import models
-from serve_app.pipeline import dub
 
 ECHO = {
     "engines": {

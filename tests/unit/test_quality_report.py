@@ -13,11 +13,11 @@ from configs.app import AppSettings
 from docs.reference import FOLDER
 from models.segment import Alternative, Segment
 from serve_app import local
+from serve_app.attempt import dub
 from serve_app.doors import wire
 from serve_app.jobs.job import Quality, Request, Result
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
-from serve_app.pipeline import dub
 from serve_app.quality_report import figures, segment_row
 from serve_app.report_schema import QualityReport
 from tests.unit.test_pipeline import ECHO

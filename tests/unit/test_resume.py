@@ -13,10 +13,10 @@ import pytest
 
 from configs.app import AppSettings
 from serve_app import dubbing
+from serve_app.attempt import dub
 from serve_app.engines import Models
 from serve_app.jobs.report import Report
 from serve_app.jobs.workspace import Workspace, artifacts
-from serve_app.pipeline import dub
 from serve_app.stages.mux import Mixed
 from tests.unit.test_pipeline import ECHO, Bench
 

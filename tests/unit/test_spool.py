@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from serve_app.doors import desk
+from serve_app.doors import uploads
 from serve_app.doors.spool import FOLDER, spool
 from tests.unit import test_access
 from tests.unit.test_access import House
@@ -44,8 +44,8 @@ async def test_an_upload_lies_in_the_work_folder_and_nothing_of_it_stays(
         lay.append(Path(f"/proc/self/fd/{upload.fileno()}").readlink())
         copy(upload, target, limit)
 
-    copy = desk.copy
-    monkeypatch.setattr(desk, "copy", copied)
+    copy = uploads.copy
+    monkeypatch.setattr(uploads, "copy", copied)
     async with house.http() as http:
         content = os.urandom(3 * MIB)
         answer = await http.post("/v1/jobs", data=FORM, files={"file": ("a.mp4", content)}, headers=house.key("a"))
