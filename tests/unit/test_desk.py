@@ -10,8 +10,7 @@ from pydantic import SecretStr
 
 from configs.app import AppSettings, JobSettings, Roots
 from models.errors import BelowQuality, InvalidJob, JobNotFound, OutOfSpace, PathNotAllowed, StageFailed, WrongState
-from serve_app.doors import uploads
-from serve_app.doors import wire
+from serve_app.doors import uploads, wire
 from serve_app.doors.access import Caller
 from serve_app.doors.desk import Desk
 from serve_app.doors.uploads import TooLarge
